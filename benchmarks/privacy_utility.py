@@ -25,7 +25,7 @@ from common.algorithms import RoundTotal
 from common.algorithms.private_head import PrivateHead
 from common.config import Config, load
 from common.image_stack import join
-from common.messages.answer_layout import schedule_for
+from common.messages.noised_layout import schedule_for
 from common.metrics.performance import exact_auc, margins
 from common.models import build
 from common.models.unit_head import UnitHead

@@ -123,12 +123,12 @@ class SiteAccount:
             after = Cost((paid.squared_mu + cost.squared_mu) / factor, paid.tail + cost.tail)
             if not after.fits(most, delta, SLACK):
                 raised = Cost(after.squared_mu * factor, after.tail).epsilon(delta)
-                left = rest_of(most, delta, paid, factor)
+                rest = rest_of(most, delta, paid, factor)
                 raise PolicyError(
                     "over-budget",
                     f"{self.home.site}: {price.question} would bring a patient of the {price.part} images of data set "
                     f"'{self.budget.dataset}' to ε {raised:.3f} at δ {delta:g}; "
-                    f"{whose} is {most:g}. Nothing was sent. ε {left:.3f} is left: a plan of at "
+                    f"{whose} is {most:g}. Nothing was sent. ε {rest:.3f} is left: a plan of at "
                     "most that fits, or one on new patients.",
                 )
 

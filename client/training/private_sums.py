@@ -30,7 +30,7 @@ def private_sum(model: Model, cases: Cases, request: Request) -> Tensors:
     return SUMS[request.kind](model, cases, request)
 
 
-def trained(model: Model, cases: Cases, request: Request, local: Local, steps: SampledSteps | None) -> Tensors:
+def weight_change(model: Model, cases: Cases, request: Request, local: Local, steps: SampledSteps | None) -> Tensors:
     """`delta/…`: what a network's weights moved.
 
     Args:
@@ -44,7 +44,7 @@ def trained(model: Model, cases: Cases, request: Request, local: Local, steps: S
         raise PolicyError("no-account", f"asked for '{request.kind}', and the plan has no steps of DP-SGD.")
     weights, settings = under("weights", request.tensors), request.settings
     work = Work(local, float(settings["learning_rate"]), seed=0)
-    new = _network(model).fit_privately(weights, cases, work, steps, max(1.0, float(settings["expected"])))
+    new = _network(model).fit_privately(weights, cases, work, steps, max(1.0, float(settings["patients"])))
     return prefixed("delta", {name: new[name] - weights[name] for name in new})
 
 

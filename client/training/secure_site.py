@@ -127,16 +127,13 @@ class SecuredSite:
         active = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
         if active.state.round.kind != (kind := inner.kind):
             raise PolicyError("changed-question", f"{self.name}: a round of '{active.state.round.kind}' asks '{kind}'.")
-        settled, schedule = _settled(state), None
-        if is_noised(kind):
-            schedule = self.binding.work().course.schedule
-            self.site.steps = schedule.steps if schedule else None  # as signed, whoever made the site
+        settled, schedule = _settled(state), self.binding.work().course.schedule if is_noised(kind) else None
+        self.site.steps = schedule.steps if schedule else None  # as signed, whoever made the site
         contribution, after = self.site.contribute(inner, settled)
         layout = active.plan.question_kinds[kind].layout
-        key = answer_layout.rounding_key(asked_hash, self.name)
         numbers = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
         try:
-            words = layout.encode(numbers, contribution.weight, key)
+            words = layout.encode(numbers, contribution.weight, answer_layout.rounding_key(asked_hash, self.name))
         except WeightsError as error:
             raise WeightsError(
                 f"{self.name}, asked for '{kind}': {error} Bounds follow from federation.weight_bound, the most cases "

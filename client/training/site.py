@@ -251,7 +251,7 @@ def _private_sum(site: Site, request: Request, state: Tensors) -> tuple[Contribu
 
 
 def _train_privately(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    delta = private_sums.trained(site.model, site.ready("train", {}), request, site.local, site.steps)
+    delta = private_sums.weight_change(site.model, site.ready("train", {}), request, site.local, site.steps)
     return Contribution(delta), state
 
 
@@ -292,7 +292,7 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "noised-gram": ((), ("weights",)),
     "noised-gradient": ((), ("weights",)),
     "noised-count": ((), ()),
-    "noised-train": (("learning_rate", "expected"), ("weights",)),
+    "noised-train": (("learning_rate", "patients"), ("weights",)),
     "noised-outcomes": ((), ("weights",)),
 }
 """Settings of a kind of request, beside the recipe, and groups of arrays."""

@@ -23,7 +23,7 @@ from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
 from common.errors import WireError
 from common.imaging import Pipeline
-from common.messages.answer_layout import schedule_for
+from common.messages.noised_layout import schedule_for
 from common.messages.transport import Request
 from common.metrics import noised_outcomes, out_of_distribution, performance
 from common.models import Model

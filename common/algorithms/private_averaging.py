@@ -41,7 +41,7 @@ class PrivateAveraging:
 
     def start(self) -> State:
         """Fresh weights, and nothing is counted."""
-        zeros = {"asked": np.array(0, np.int64), "lost": np.array(False), "expected": np.array(0.0)}
+        zeros = {"asked": np.array(0, np.int64), "lost": np.array(False), "patients": np.array(0.0)}
         return self.averaging.start() | zeros
 
     def asks(self, state: State) -> WorkQuestion:
@@ -52,7 +52,7 @@ class PrivateAveraging:
         """How many they are; then, to train."""
         if not int(state["asked"]):
             return Request("noised-count", round)
-        settings = {"learning_rate": self.averaging.rate(round), "expected": float(state["expected"])}
+        settings = {"learning_rate": self.averaging.rate(round), "patients": float(state["patients"])}
         return Request("noised-train", round, prefixed("weights", self.weights(state)), settings)
 
     def tell(self, state: State, total: RoundTotal) -> State:
@@ -62,7 +62,7 @@ class PrivateAveraging:
             return after | {"lost": np.array(True)} if is_count else after
         if is_count:
             patients = float(checked_sum(total.sums, "count", (1,))[0])
-            return after | {"expected": np.array(max(1.0, round(patients / len(total.sites) * self.steps.rate)))}
+            return after | {"patients": np.array(max(1.0, round(patients / len(total.sites) * self.steps.rate)))}
         moved = self.averaging.tell(state, RoundTotal(_of_equals(total), total.sites, total.dropouts))
         return moved | {"asked": after["asked"]}
 

@@ -16,22 +16,19 @@ from typing import Literal
 import numpy as np
 
 from common.config import Federation, Svm, Training
-from common.errors import ConfigError
 from common.imaging import Pipeline
 from common.messages import wire
+from common.messages.fraction_bits import fraction_bits, room
+from common.messages.noised_layout import noised_kinds, schedule_for
 from common.messages.transport import Request
-from common.metrics import noised_outcomes, out_of_distribution
+from common.metrics import out_of_distribution
 from common.metrics.performance import count_shapes
 from common.models import Model
 from common.models.private_layers import private_names
-from common.models.private_network import PrivateNetwork
 from common.models.svm import LinearSvm
-from common.models.unit_head import UnitHead
-from common.privacy.network_prices import RATE, network_schedule
-from common.privacy.noise import largest
-from common.privacy.price_list import FRACTION_BITS, GRID, NOISED, Schedule, is_noised, schedule_of
+from common.privacy.price_list import is_noised
 from common.secagg.fixedpoint import Layout, Segment
-from common.secagg.key_period_plan import QuestionKind, threshold
+from common.secagg.key_period_plan import QuestionKind
 from common.trust.keys import digest
 from common.types import Tensors
 
@@ -46,7 +43,6 @@ INTENSITY = 2.0**16
 """Bound of a pixel, as a reader gives it and after preprocessing."""
 HINGE = 2.0**12
 """Bound of 1 - s f(x) at a point that the SVM's solver tries."""
-MOST_FRACTION_BITS = 40
 
 Arrays = dict[str, tuple[tuple[int, ...], float]]
 """By name, shape and bound."""
@@ -91,7 +87,7 @@ def exchanges(
     """
     most = config.federation.weight_bound
     if config.budget:
-        return _noised(model, schedule_for(config, model, plan_sites or sites), config.federation, sites)
+        return noised_kinds(model, schedule_for(config, model, plan_sites or sites), config.federation, sites)
     looks: Arrays = {"n": ((1,), most)}
     if Pipeline(config.preprocess).needs_statistics:
         looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
@@ -102,58 +98,6 @@ def exchanges(
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
         return kinds | _of_the_svm(config.model, model, most, sites)
     return kinds | {"train": QuestionKind(_training(config.federation, model, sites))}
-
-
-def schedule_for(config: Training, model: Model, plan_sites: int) -> Schedule:
-    """The questions of a run with a budget, over so many of a plan's sites.
-
-    Raises:
-        PolicyError: the budget, or the sites, are none that noise can be drawn for.
-        ConfigError: there is no budget, or the model is trained under none.
-    """
-    if (budget := config.budget) is None or not isinstance(model, UnitHead | PrivateNetwork):
-        raise ConfigError("privacy: expected a budget, and a linear head or a network.")
-    classes, federation = model.classes, config.federation
-    terms, quorum = (budget.epsilon, budget.delta, budget.of), max(federation.quorum, threshold(plan_sites))
-    outcomes = noised_outcomes.numbers(classes), noised_outcomes.sensitivity(classes)
-    if isinstance(model, UnitHead):
-        return schedule_of(
-            terms, sites=plan_sites, quorum=quorum, dimension=model.length, rows=model.rows, classes=classes,
-            outcomes=outcomes,
-        )  # fmt: skip
-    steps = federation.local.steps or round((federation.local.epochs or 1.0) / RATE)
-    return network_schedule(
-        terms, sites=plan_sites, quorum=quorum, weights=sum(w.size for w in model.init(0).values()),
-        rounds=federation.rounds, steps=max(1, steps), classes=classes, outcomes=outcomes,
-    )  # fmt: skip
-
-
-def _noised(model: Model, schedule: Schedule, federation: Federation, sites: int) -> dict[str, QuestionKind]:
-    """Sums with noise: bounded by what so many patients come to, and by the largest noise that can be drawn.
-
-    What a network's weights moved is cut off at `federation.clip` instead; its noise is in it already.
-    """
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {"outcomes": noised_outcomes.shapes(schedule.classes)}
-    if isinstance(model, UnitHead):
-        d = model.length
-        shapes |= {"mean": {"mean": (d,)}, "gram": {"gram": (d * (d + 1) // 2,)}}
-        shapes |= {"gradient": {"gradient": (model.rows, d)}}
-    else:
-        shapes |= {"count": {"count": (1,)}}
-    kinds = {}
-    for kind, arrays in shapes.items():
-        if not any(price.kind == kind for price in schedule.prices):
-            continue
-        noise = largest(schedule.share_variance(schedule.of_kind(kind)) / GRID**2) * GRID
-        bound = federation.weight_bound + noise + GRID
-        segments = tuple(Segment(name, shape, bound, FRACTION_BITS) for name, shape in arrays.items())
-        kinds[NOISED + kind] = QuestionKind(Layout(segments, 64))
-    if schedule.steps:
-        fraction = _fraction_bits(federation.clip, 32, sites)
-        shapes_of_weights = [(name, weight.shape) for name, weight in model.init(0).items()]
-        moved = [Segment(f"delta/{name}", shape, federation.clip, fraction, True) for name, shape in shapes_of_weights]
-        kinds[NOISED + "train"] = QuestionKind(Layout(tuple(moved), 32))
-    return kinds
 
 
 def evaluation(
@@ -182,7 +126,7 @@ def _training(plan: Federation, model: Model, sites: int) -> Layout:
     if plan.local.steps:
         cases = max(most, float(plan.local.steps * plan.local.batch))
     # A training loss is shown, not used: where many sites leave it no room, its bound gives way.
-    loss = min(LOSS * cases, _room(bits, sites))
+    loss = min(LOSS * cases, room(bits, sites))
     beside: Arrays = {"weight": ((1,), most), "examples": ((1,), cases), "correct": ((1,), cases)}
     beside["loss_sum"] = ((1,), loss)
     if plan.local.moments == "averaged" and plan.local.optimizer == "adam":
@@ -191,7 +135,7 @@ def _training(plan: Federation, model: Model, sites: int) -> Layout:
         beside["moments/steps"] = ((1,), cases * plan.rounds * most)
     if plan.strategy == "scaffold":
         beside |= {f"control/{name}": (shape, CONTROL) for name, shape in shapes.items()}
-    fraction = _fraction_bits(plan.clip * most, bits, sites)
+    fraction = fraction_bits(plan.clip * most, bits, sites)
     moved = [Segment(f"delta/{name}", shape, plan.clip, fraction, weighted=True) for name, shape in shapes.items()]
     return Layout((*moved, *_segments(beside, bits, sites)), bits, most)
 
@@ -223,18 +167,8 @@ def _wide(arrays: Arrays, sites: int) -> Layout:
 
 def _segments(arrays: Arrays, bits: Literal[32, 64], sites: int) -> tuple[Segment, ...]:
     return tuple(
-        Segment(name, shape, bound, _fraction_bits(bound, bits, sites)) for name, (shape, bound) in arrays.items()
+        Segment(name, shape, bound, fraction_bits(bound, bits, sites)) for name, (shape, bound) in arrays.items()
     )
-
-
-def _room(bits: int, sites: int) -> float:
-    """The largest magnitude, in units of the last place, that so many sites can each add."""
-    return 2.0 ** (bits - 1) / sites - 2.0
-
-
-def _fraction_bits(bound: float, bits: int, sites: int) -> int:
-    """The most that leave room; 0 where there is no room at all, which the plan's own check then refuses."""
-    return max(0, min(MOST_FRACTION_BITS, math.ceil(math.log2(_room(bits, sites) / bound)) - 1))
 
 
 # --- the questions of a site that audits ------------------------------------------------------------------------------

@@ -90,14 +90,14 @@ class KerasCnn:
         )
 
     def fit_privately(
-        self, weights: Tensors, cases: Cases, work: Work, steps: SampledSteps, expected: float
+        self, weights: Tensors, cases: Cases, work: Work, steps: SampledSteps, step_patients: float
     ) -> Tensors:
         """The weights after a site's steps by DP-SGD (`common.models.private_descent`).
 
         Raises:
             WeightsError: as `fit`.
         """
-        descent = PrivateDescent(self._graphs, self._augment, steps, work.local, work.learning_rate, expected)
+        descent = PrivateDescent(self._graphs, self._augment, steps, work.local, work.learning_rate, step_patients)
         return self._graphs.split(descent.run(self._graphs.flat(weights, "weights"), cases))
 
     def scores(self, weights: Tensors, images: Images) -> Logits:

@@ -31,7 +31,7 @@ class PrivateDescent:
     """A site's steps between two sums.
 
     Args:
-        expected: patients in a step at a site of middle size, by which a step's sum is divided.
+        step_patients: patients in a step at a site of middle size, by which a step's sum is divided.
     """
 
     graphs: Graphs
@@ -39,7 +39,7 @@ class PrivateDescent:
     steps: SampledSteps
     local: Local
     learning_rate: float
-    expected: float
+    step_patients: float
 
     def run(self, start: Flat, cases: Cases) -> tf.Tensor:
         """The weights after all steps, float32[weights]."""
@@ -50,7 +50,7 @@ class PrivateDescent:
             total = self._clipped(state, cases, [images_of[i] for i in _draw(len(images_of), self.steps.rate)])
             if noise:
                 total += noise.draw(len(total))
-            gradient = (total * (GRID / self.expected)).astype(np.float32)
+            gradient = (total * (GRID / self.step_patients)).astype(np.float32)
             state = step(state, gradient, np.float32(self.learning_rate), np.float32(self.local.weight_decay))
         return state.weights
 
@@ -58,21 +58,21 @@ class PrivateDescent:
         """None where a simulation asks what the same steps give without."""
         return DiscreteGaussian.of((self.steps.sigma / GRID) ** 2) if self.steps.sigma else None
 
-    def _clipped(self, state: OptimizerState, cases: Cases, drawn: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    def _clipped(self, state: OptimizerState, cases: Cases, patients: list[NDArray[np.int64]]) -> NDArray[np.int64]:
         """The patients' clipped gradients together, int64[weights], in steps of the grid."""
         add_up, total = clipped_sum(self.graphs, self.augment, GRID), np.zeros(self.graphs.count, np.int64)
         many, labels = images_together(self.graphs.count), cases.labels.astype(np.int32)
-        for group in _groups(drawn, many):
-            places, used = np.concatenate(group), sum(map(len, group))
+        for group in _groups(patients, many):
+            places, fill = np.concatenate(group), sum(map(len, group))
             images = np.zeros((many, *cases.images.shape[1:]), np.float32)
-            images[:used] = cases.images[places]
-            shares, patients = np.zeros(many, np.float32), np.zeros(many, np.int32)
-            shares[:used] = np.concatenate([np.full(len(each), 1 / len(each)) for each in group])
-            patients[:used] = np.repeat(np.arange(len(group)), [len(each) for each in group])
+            images[:fill] = cases.images[places]
+            shares, owners = np.zeros(many, np.float32), np.zeros(many, np.int32)
+            shares[:fill] = np.concatenate([np.full(len(each), 1 / len(each)) for each in group])
+            owners[:fill] = np.repeat(np.arange(len(group)), [len(each) for each in group])
             truth = np.zeros(many, np.int32)
-            truth[:used] = labels[places]
+            truth[:fill] = labels[places]
             seed = np.frombuffer(os.urandom(8), np.int32)
-            summed = add_up(images, truth, shares, patients, state.weights, np.float32(self.steps.clip), seed)
+            summed = add_up(images, truth, shares, owners, state.weights, np.float32(self.steps.clip), seed)
             total += summed.numpy()
         return total
 
@@ -91,10 +91,10 @@ def _draw(patients: int, rate: float) -> NDArray[np.int64]:
     return np.flatnonzero(uniform < rate * 2.0**53)
 
 
-def _groups(drawn: list[NDArray[np.int64]], many: int) -> Iterator[list[NDArray[np.int64]]]:
+def _groups(patients: list[NDArray[np.int64]], many: int) -> Iterator[list[NDArray[np.int64]]]:
     """Patients in groups of so many images at most; of one with more images, so many of them."""
     group, room = list[NDArray[np.int64]](), many
-    for images in drawn:
+    for images in patients:
         if len(images) > many:
             images = np.random.default_rng(secrets.randbits(128)).choice(images, many, replace=False)
         if len(images) > room:

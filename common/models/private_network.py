@@ -14,11 +14,11 @@ class PrivateNetwork(Model, Protocol):
     classes: int
 
     def fit_privately(
-        self, weights: Tensors, cases: Cases, work: Work, steps: SampledSteps, expected: float
+        self, weights: Tensors, cases: Cases, work: Work, steps: SampledSteps, step_patients: float
     ) -> Tensors:
         """The weights after a site's steps by DP-SGD.
 
         Args:
-            expected: patients in a step at a site of middle size, by which a step's sum is divided.
+            step_patients: patients in a step at a site of middle size, by which a step's sum is divided.
         """
         ...

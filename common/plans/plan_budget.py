@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.config import Privacy
-from common.messages.answer_layout import schedule_for
+from common.messages.noised_layout import schedule_for
 from common.models import build
 from common.plans.plan import PlanContent
 from common.privacy.price_list import Schedule

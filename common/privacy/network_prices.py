@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import PolicyError
+from common.errors import ConfigError, PolicyError
 from common.privacy.accounting import delta, mu_of, without_tail
 from common.privacy.price_list import (
     GRID,
@@ -73,19 +73,18 @@ def network_schedule(
         outcomes: numbers of the evaluation's histograms, and how far one patient moves them.
 
     Raises:
-        PolicyError: too few sites, too many steps, or a budget so large that there would be next to no noise.
+        PolicyError: too few sites, or a budget so large that there would be next to no noise.
+        ConfigError: no steps, or too many.
     """
     epsilon, whole_delta, unit = budget
     many, tail = steps * (rounds - 1), TAIL_SHARE * whole_delta
     if not 0 < many <= MOST_STEPS_OF_RUN:
-        raise PolicyError(
-            "too-many-steps", f"{many} steps in all, expected 1 to {MOST_STEPS_OF_RUN}: give other federation.rounds."
-        )
+        raise ConfigError(f"federation: {many} steps in all, expected 1 to {MOST_STEPS_OF_RUN}: give other rounds.")
     squared = mu_of(epsilon, without_tail(whole_delta, tail)) ** 2
-    shared = (1 - COUNT_SHARE) * squared
+    training = (1 - COUNT_SHARE) * squared
     widest = NETWORK_CLIP + math.sqrt(weights) * GRID
-    sigma = math.sqrt((noise_for(RATE, many, math.sqrt(shared), tail) * widest) ** 2 + LOST_SQUARED_STEPS * GRID**2)
-    train = [Price(f"train/{round}", widest, sigma, shared, tail=tail, is_shared=True) for round in range(1, rounds)]
+    sigma = math.sqrt((noise_for(RATE, many, math.sqrt(training), tail) * widest) ** 2 + LOST_SQUARED_STEPS * GRID**2)
+    train = [Price(f"train/{round}", widest, sigma, training, tail=tail, is_shared=True) for round in range(1, rounds)]
     evaluated = mu_of(epsilon, whole_delta) ** 2
     prices = (
         price_of("count/0", 1.0, 1, COUNT_SHARE * squared),

@@ -196,14 +196,14 @@ def refuse_few_sites(schedule: Schedule) -> None:
 
 def together(prices: Iterable[Price]) -> Cost:
     """What answers cost together: of a kind that is paid once, the largest of its prices."""
-    single, shared = list[Price](), dict[str, Price]()
+    single, by_kind = list[Price](), dict[str, Price]()
     for price in prices:
         if price.is_shared:
-            shared[price.kind] = max(price, shared.get(price.kind, price), key=lambda each: each.squared_mu)
+            by_kind[price.kind] = max(price, by_kind.get(price.kind, price), key=lambda each: each.squared_mu)
         else:
             single.append(price)
-    counted = [*single, *shared.values()]
-    return Cost(math.fsum(price.squared_mu for price in counted), math.fsum(price.tail for price in counted))
+    each_once = [*single, *by_kind.values()]
+    return Cost(math.fsum(price.squared_mu for price in each_once), math.fsum(price.tail for price in each_once))
 
 
 def price_of(question: str, sensitivity: float, numbers: int, squared_mu: float, part: Part = "training") -> Price:

@@ -90,7 +90,7 @@ def test_without_a_count_the_run_is_over_and_a_lost_round_is_left_out() -> None:
     start = course.start()
     assert course.over(course.after(start, VOID)) or course.after(start, VOID).asks == "evaluate"
     assert course.algorithm.finished(course.after(start, VOID).state)
-    counted = replace(start, state=start.state | {"asked": np.array(1), "expected": np.array(9.0)}, round=1)
+    counted = replace(start, state=start.state | {"asked": np.array(1), "patients": np.array(9.0)}, round=1)
     after = course.after(counted, VOID)
     assert course.request(after).round == 2
     assert not course.moved(counted, after)
@@ -191,7 +191,7 @@ def test_the_coordinator_cannot_have_a_network_trained_without_the_plans_noise()
     assert loop.ask(course, aggregator, place).sums
     assert world.secured["a"].site.steps == world.schedule.steps
     with pytest.raises(PolicyError, match=r"no steps of DP-SGD"):
-        private_sums.trained(world.model, world.parts["a"].train, course.request(place), Local(), None)
+        private_sums.weight_change(world.model, world.parts["a"].train, course.request(place), Local(), None)
 
 
 @pytest.mark.parametrize(
@@ -221,5 +221,5 @@ def test_weights_that_are_asked_are_what_the_sites_moved_on_average(
     world, end = finished
     start = under("state", world.work.course.start().tensors())
     assert world.work.course.moved(world.work.course.start(), end.place)
-    assert float(end.place.state["expected"]) == pytest.approx(0.25 * 177 / 5, abs=20)
-    assert start["expected"] == 0
+    assert float(end.place.state["patients"]) == pytest.approx(0.25 * 177 / 5, abs=20)
+    assert start["patients"] == 0
