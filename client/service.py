@@ -1,7 +1,7 @@
 """What `python -m client run` does: stay connected to the coordinator, take plans, answer what approved ones ask.
 
-Two threads beside the one that answers: one brings documents in and decisions out, one reads the images of a plan as
-soon as it is approved, so that the first round does not have to wait for them.
+Three threads beside the one that answers: one brings documents in and decisions out, one reads the images of a plan as
+soon as it is approved, so that the first round does not have to wait for them, one tells people that a plan waits.
 """
 
 import logging
@@ -18,7 +18,7 @@ from client.connection.fleet_client import Endpoint
 from client.connection.node import serve
 from client.connection.retry import ConnectionStatus
 from client.home import Home
-from client.plans import sync
+from client.plans import notice, sync
 from client.plans.inbox import PlanInbox
 from client.training.hospital_site import prepare, when_changed_ns
 from common.cli import interrupt, logs
@@ -32,6 +32,7 @@ log = logging.getLogger("consilium")
 DOCUMENTS_EVERY_S = 5.0
 AGAIN_S = 60.0
 """Images that do not fit are looked at again after so long, or when site.yaml was edited."""
+NOTICES_AT_LEAST_EVERY_S = 600.0
 STATUS_EVERY_S, STATUS_AT_MOST_EVERY_S = 10.0, 1.5
 
 
@@ -66,7 +67,8 @@ class ResidentProcess:
         endpoint = Endpoint(home.address, home.authority, home.node_key)
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
-        threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_documents, self._read_images)]
+        works = (self._exchange_documents, self._read_images, self._send_notices)
+        threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in threads:
             thread.start()
         serve(endpoint, app.hospital_app(home), {}, home.folder / "journal", self._note_status, self.stop)
@@ -100,6 +102,15 @@ class ResidentProcess:
 
     def _new_plan(self, name: str) -> None:
         log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)
+
+    def _send_notices(self) -> None:
+        """Of every plan that waits, once; a mail server that does not answer is asked again, ever more seldom."""
+        pause_s = DOCUMENTS_EVERY_S
+        while not self.stop.wait(pause_s):
+            problem = notice.send_notices(self.home)
+            if problem and pause_s == DOCUMENTS_EVERY_S:
+                log.warning("%s", problem)
+            pause_s = min(2 * pause_s, NOTICES_AT_LEAST_EVERY_S) if problem else DOCUMENTS_EVERY_S
 
     def _read_images(self) -> None:
         """Of every plan that was approved, and again after a minute where they do not fit."""

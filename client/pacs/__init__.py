@@ -4,7 +4,6 @@ commands            `python -m client pacs`: add, list, test, find
 import_from_pacs    `python -m client import`, of files and of a PACS
 open_archive        from settings to an archive that can be asked
 pacs_settings       which archives there are, and how each is reached: `pacs.yaml` of the site's folder
-secret_files        the files in which passwords and keys are, for their owner alone
 archive             what every archive answers: studies, series, images; causes by which something does not arrive
 dimse ──> store_receiver, peer_check     C-FIND, C-MOVE and C-STORE, with a receiver of its own
 dicomweb ──> multipart_parts    QIDO-RS, WADO-RS and STOW-RS

@@ -19,9 +19,9 @@ from client.pacs.archive import ArrivedObject, SeriesRecord, StudyQuery, StudyRe
 from client.pacs.multipart_parts import boundary_of, parts
 from client.pacs.pacs_settings import DicomWebPacs
 from client.pacs.peer_check import wrong_certificate
-from client.pacs.secret_files import read_secret
 from client.readers import MAX_BYTES
 from common.errors import ConfigError, PacsError
+from common.storage.secret_files import read_secret
 
 PAGE = 500
 """Entries that are asked for at once."""

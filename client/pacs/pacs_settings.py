@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from client.pacs.secret_files import check_private
 from common import config as configuration
 from common.config import Frozen
 from common.errors import ConfigError
 from common.storage import tensorfile
+from common.storage.secret_files import check_private
 
 FILE = "pacs.yaml"
 Title = Annotated[str, Field(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]

@@ -6,6 +6,7 @@
     plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
     plans/DIGEST/stage.json       what the coordinator said last of its run: a word for the list, which decides nothing
     plans/DIGEST/images.json      whether its images are read and fit, as the resident process found them last
+    plans/DIGEST/notices.json     by which ways people were told that it waits (`client.plans.notice`)
     plans/DIGEST/datasets.json    the names by which its data set goes here (`client.plans.own_images`)
     published/SHA256              an empty file for every model of which this site has published its figures
 
@@ -124,6 +125,14 @@ class PlanInbox:
     def note_images(self, plan: RunPlan, state: ImagesState, why: str = "") -> None:
         """Remember how far the resident process is with a plan's images."""
         write_json(self.room(plan.digest) / "images.json", {"state": state, "why": why}, durably=False)
+
+    def notices(self, plan: RunPlan) -> list[str]:
+        """By which ways people were told that a plan waits."""
+        return list((glance(self.room(plan.digest) / "notices.json") or {}).get("ways", ()))
+
+    def note_notices(self, plan: RunPlan, ways: Collection[str]) -> None:
+        """Remember by which ways they were."""
+        write_json(self.room(plan.digest) / "notices.json", {"ways": sorted(ways)}, durably=False)
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""
