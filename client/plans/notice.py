@@ -35,19 +35,19 @@ def send_notices(home: Home) -> str:
         return str(error)
     problems = []
     for plan in plans:
-        sent = PlanInbox(home).notices(plan)
-        if ways.keys() <= set(sent) or plan_state(home, plan).state != "undecided":
+        ways_so_far = PlanInbox(home).notices(plan)
+        if ways.keys() <= set(ways_so_far) or plan_state(home, plan).state != "undecided":
             continue
         for way, send in ways.items():
-            if way in sent:
+            if way in ways_so_far:
                 continue
             try:
                 send(plan)
             except (ConsiliumError, OSError, smtplib.SMTPException, httpx.HTTPError) as error:
                 problems.append(f"notices.{way} of {home.folder / 'site.yaml'}: {plan.name} was not told of: {error}")
                 continue
-            sent.append(way)
-            PlanInbox(home).note_notices(plan, sent)
+            ways_so_far.append(way)
+            PlanInbox(home).note_notices(plan, ways_so_far)
             home.log.record("notice sent", plan=plan.name, facts={"by": way})
     return " ".join(problems)
 
