@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow check docs bench lock clean
+.PHONY: help demo test test-slow check docs bench wheelhouse lock clean
 
 help:
 	@echo "make demo    set up, then let five synthetic hospitals train one model together (SVM, then CNN)"
@@ -10,6 +10,7 @@ help:
 	@echo "make check   set up, then lint, type-check, and check the walls between the packages"
 	@echo "make docs    set up, then build the pages of docs/ as a site in build/docs; a broken link fails"
 	@echo "make bench   set up, then run every benchmark (long)"
+	@echo "make wheelhouse  set up, then write one file from which a machine without a network installs all of it"
 	@echo "make lock    write the locked dependencies again"
 
 .venv/run: requirements.lock
@@ -56,6 +57,9 @@ docs: .venv/docs
 
 bench: .venv/bench
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+wheelhouse: .venv/run
+	@sh packaging/wheelhouse.sh
 
 lock: .venv/dev
 	@for name in "" -dev -docs -bench; do \

@@ -38,7 +38,15 @@ log = logging.getLogger("consilium")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status 0, 2 for an error that the user can mend, 130 when interrupted."""
+    spell_out_what_cannot_be_shown()
     parser = CommandParser(description=__doc__)
+    add_arguments(parser)
+    options = parser.parse_intermixed_args(arguments)
+    return exit_status(lambda: run(options), "the same command with --resume goes on from the last round.")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a simulation is told on the command line."""
     parser.add_argument("config", metavar="CONFIG", help="a YAML file; see configs/ and docs/configuration.md")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. federation.rounds=5"
@@ -52,9 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--transcripts", action="store_true", help="keep the messages of every secure sum, for common.secagg.audit"
     )
-    spell_out_what_cannot_be_shown()
-    options = parser.parse_intermixed_args(arguments)
-    return exit_status(lambda: run(options), "the same command with --resume goes on from the last round.")
 
 
 def run(options: argparse.Namespace) -> int:

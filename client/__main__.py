@@ -8,6 +8,7 @@
     python -m client approve · refuse PLAN
     python -m client page                   the same and more in a browser: plans, images, models, privacy, the log
     python -m client run                    take part: one process that runs for weeks
+    python -m client install-service        the same as a service of the system, from the machine's start on
     python -m client rekey                  move this site to new keys
     python -m client accept-key SITE        another member's new key, whose old one is lost
 
@@ -99,6 +100,7 @@ COMMANDS: CommandTable = CommandTable(
         "witness": "client.plans.commands",
         "page": _page_command,
         "run": _run_command,
+        "install-service": "client.setup.service_command",
         "compare": "client.comparison.commands",
         "predict": "client.prediction.commands",
         "packages": "client.prediction.package_commands",

@@ -4,6 +4,7 @@
     python -m server admit REQUEST                    put a hospital on the roster, and write its welcome
     python -m server fingerprint                      the consortium's, to read out
     python -m server start                            keep the coordinator's processes alive
+    python -m server install-service                  the same as a service of the system, from its start on
     python -m server run PLAN                         ask the sites for a training, and follow it
     python -m server evaluate MODEL…                  finished models on every site's validation cases
     python -m server status                           who is connected, doing what, and who is waited for
@@ -78,6 +79,7 @@ COMMANDS = CommandTable(
         "admit": "server.consortium.commands",
         "fingerprint": "server.consortium.commands",
         "start": "server.service.commands",
+        "install-service": "server.service.install_command",
         "run": "server.runs.commands",
         "follow": "server.runs.watch_commands",
         "status": "server.runs.watch_commands",

@@ -42,6 +42,7 @@ RULES: dict[str, CommandRule] = {
     "join": _may(OPERATOR),
     "rekey": _may(OPERATOR),
     "accept-key": _may(OFFICER),
+    "install-service": ANYBODY,  # the machine's administrator, who need not be of the site
     # plans
     "page": _may_look(*ROLES),
     "plans": _may_look(*ROLES),

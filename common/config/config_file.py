@@ -1,5 +1,6 @@
 """From a YAML file to a checked configuration, with overrides laid over it and its paths resolved."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: naming the file, the key, and what was expected.
     """
-    path = Path(path)
+    path = _there_or_installed(Path(path))
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -36,6 +37,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         lay_over(tree, override)
     return from_tree(tree, path)
+
+
+def _there_or_installed(path: Path) -> Path:
+    """The path, or where an installed release has it: `configs/demo.yaml` works in any folder."""
+    installed = Path(sys.prefix) / "share" / "consilium" / path
+    return installed if not path.exists() and path.parts[:1] == ("configs",) and installed.exists() else path
 
 
 def from_tree(tree: dict[str, Any], path: Path) -> Config:

@@ -1,18 +1,21 @@
 """docs/errors.md as a page: what every error code means, and what to do."""
 
 import re
+import sys
 from pathlib import Path
 
 from common.web.markup import Child, el
 
-SOURCE = Path(__file__).parents[2] / "docs" / "errors.md"
+SOURCES = (Path(__file__).parents[2] / "docs" / "errors.md", Path(sys.prefix) / "share/doc/consilium/docs/errors.md")
+"""In a checkout, and as a wheel installs it."""
 _PIECE = re.compile(r"`([^`]+)`|\*([^*]+)\*|\[([^\]]+)\]\([^)]*\)")
 
 
 def content() -> list[Child]:
     """The page's content: a section a code, whose id is the code."""
     elements: list[Child] = []
-    for block in SOURCE.read_text(encoding="utf-8").strip().split("\n\n"):
+    source = next(path for path in SOURCES if path.exists())
+    for block in source.read_text(encoding="utf-8").strip().split("\n\n"):
         if block.startswith("# "):
             elements.append(el("h1", block[2:]))
         elif block.startswith("## "):

@@ -37,6 +37,10 @@ class Federation:
         """What a process's command is put behind, such as `ip netns exec NAME`."""
         self.variables: dict[str, dict[str, str]] = {}
         """Variables of the environment of a process's own."""
+        self.program: tuple[str, ...] = (sys.executable, "-m")
+        """What `client` and `server` are put behind."""
+        self.place = ROOT
+        """The folder in which every command is typed."""
 
     # --- the commands ---
 
@@ -50,8 +54,8 @@ class Federation:
 
     def _command(self, who: str, *arguments: str) -> str:
         done = subprocess.run(
-            [*self.prefix.get(who, []), sys.executable, "-m", *arguments],
-            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=400, env=self._env(who),
+            [*self.prefix.get(who, []), *self.program, *arguments],
+            cwd=self.place, capture_output=True, encoding="utf-8", timeout=400, env=self._env(who),
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -82,8 +86,8 @@ class Federation:
             home = self.home if name == "server" else self.folder / name
             with (self.folder / f"{name}.out").open("ab") as out:
                 self.processes[name] = subprocess.Popen(
-                    [*self.prefix.get(name, []), sys.executable, "-m", *arguments, "--home", str(home)],
-                    cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(name), start_new_session=True,
+                    [*self.prefix.get(name, []), *self.program, *arguments, "--home", str(home)],
+                    cwd=self.place, stdout=out, stderr=subprocess.STDOUT, env=self._env(name), start_new_session=True,
                 )  # fmt: skip
 
     def ready(self, timeout_s: float = 200.0) -> None:
