@@ -26,7 +26,7 @@ from tests.deployment.federation import Federation  # noqa: E402
 CONFIG = """
 name: offline
 data: {kind: synthetic, sites: 3, cases: 120, size: 28}
-sites: {split: natural}
+sites: {split: iid, count: 3}
 privacy: none
 plan: {dataset: images, labels: [clear, disease], shape: [28, 28, 1]}
 model: {kind: cnn, architecture: plain}
