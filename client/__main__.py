@@ -43,7 +43,7 @@ if __name__ == "__main__":
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from common.cli.command import Command, CommandTable, dispatch
 
@@ -86,40 +86,40 @@ def _guarded(name: str, command: Command) -> Command:
     return gate.guard(name, command)
 
 
-COMMANDS: CommandTable = CommandTable(
-    {
-        "init": "client.setup.commands",
-        "fingerprint": "client.setup.commands",
-        "join": "client.setup.commands",
-        "rekey": "client.setup.commands",
-        "accept-key": "client.setup.commands",
-        "check": "client.setup.commands",
-        "plans": "client.plans.commands",
-        "approve": "client.plans.commands",
-        "refuse": "client.plans.commands",
-        "witness": "client.plans.commands",
-        "page": _page_command,
-        "run": _run_command,
-        "install-service": "client.setup.service_command",
-        "compare": "client.comparison.commands",
-        "predict": "client.prediction.commands",
-        "packages": "client.prediction.package_commands",
-        "preview": "client.dataset.commands",
-        "encoders": "client.encoders.commands",
-        "catalogue": "client.catalogue.commands",
-        "import": "client.pacs.import_from_pacs",
-        "pacs": "client.pacs.commands",
-        "custody": "client.custody.commands",
-        "patients": "client.patients.commands",
-        "backup": "client.backup.commands",
-        "restore": "client.backup.commands",
-        "access": "client.access.commands",
-        "audit": "client.access.commands",
-        "privacy": "client.privacy.commands",
-    },
-    _guarded,
-)
+PLACES: dict[str, str | Callable[[], Command]] = {
+    "init": "client.setup.commands",
+    "fingerprint": "client.setup.commands",
+    "join": "client.setup.commands",
+    "rekey": "client.setup.commands",
+    "accept-key": "client.setup.commands",
+    "check": "client.setup.commands",
+    "plans": "client.plans.commands",
+    "approve": "client.plans.commands",
+    "refuse": "client.plans.commands",
+    "witness": "client.plans.commands",
+    "page": _page_command,
+    "run": _run_command,
+    "install-service": "client.setup.service_command",
+    "compare": "client.comparison.commands",
+    "predict": "client.prediction.commands",
+    "packages": "client.prediction.package_commands",
+    "preview": "client.dataset.commands",
+    "encoders": "client.encoders.commands",
+    "catalogue": "client.catalogue.commands",
+    "import": "client.pacs.import_from_pacs",
+    "pacs": "client.pacs.commands",
+    "custody": "client.custody.commands",
+    "patients": "client.patients.commands",
+    "backup": "client.backup.commands",
+    "restore": "client.backup.commands",
+    "access": "client.access.commands",
+    "audit": "client.access.commands",
+    "privacy": "client.privacy.commands",
+}
 """Where every command is. Who may give it, client/access/permissions.py says."""
+COMMANDS: CommandTable = CommandTable(PLACES, _guarded)
+UNGUARDED: CommandTable = CommandTable(PLACES, lambda name, command: command)
+"""For a worker, whose command the gate has checked."""
 
 if __name__ == "__main__":
     interrupt.program(main)

@@ -14,10 +14,12 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 from client import app
+from client.access.doorkeeper import Doorkeeper
 from client.connection.fleet_client import Endpoint
 from client.connection.node import serve
 from client.connection.retry import ConnectionStatus
-from client.home import Home
+from client.home import Home, SiteFolder
+from client.memory_guard import guard_memory
 from client.plans import notice, sync
 from client.plans.inbox import PlanInbox
 from client.training.hospital_site import prepare, when_changed_ns
@@ -57,7 +59,8 @@ class ResidentProcess:
 
     def run(self) -> int:
         """Until it is told to stop, by SIGTERM or Ctrl-C."""
-        with interrupt.in_order(self.stop.set) as signals:
+        guard_memory()
+        with interrupt.in_order(self.stop.set) as signals, Doorkeeper(SiteFolder(self.home.folder)).open():
             self._serve()
         return signals.status
 

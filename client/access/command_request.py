@@ -22,8 +22,12 @@ class Signer(Protocol):
         """64 hexadecimal digits, as the policy has them."""
         ...
 
-    def sign(self, kind: StatementKind, content: Mapping[str, Any]) -> bytes:
-        """The signature of `common.trust.statements.statement`."""
+    def sign(self, kind: StatementKind, content: Mapping[str, Any], before: bytes = b"") -> bytes:
+        """The signature of `common.trust.statements.statement`.
+
+        Args:
+            before: of a policy, the version that it changes, for who wants to see what changes.
+        """
         ...
 
 

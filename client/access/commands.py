@@ -109,7 +109,7 @@ def _propose(options: argparse.Namespace) -> int:
         content = changed_content(before, options)
     except ValidationError as error:
         raise ConfigError(f"access propose: {error.errors()[0]['msg']}: {error.errors()[0]['input']!r}.") from None
-    policy = SitePolicy.write(content, []).also_signed(actor.signer)
+    policy = SitePolicy.write(content, []).also_signed(actor.signer, before)
     show_changes(before, policy)
     _submit(home, policy, options)
     return 0
@@ -125,7 +125,7 @@ def _sign(options: argparse.Namespace) -> int:
     if bytes.fromhex(actor.signer.public) in proposal.document.signatures:
         raise ConfigError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
     show_changes(policy_store(home).in_force(), proposal)
-    _submit(home, proposal.also_signed(actor.signer), options)
+    _submit(home, proposal.also_signed(actor.signer, policy_store(home).in_force()), options)
     return 0
 
 

@@ -3,12 +3,13 @@
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from client.access import permissions
+from client.access import door, permissions
 from client.access.command_request import CommandRequest, Signer, new_challenge
 from client.access.people import open_key, path_of
 from client.access.permissions import RULES, CommandRule
@@ -112,7 +113,7 @@ def let_in_for(data: Encrypted, action: str) -> Home:
     Raises:
         AccessError, ConfigError: as `admit`.
     """
-    return let_in(_site_of(data), action)
+    return let_in(SiteFolder.at(_folder_of(data)), action)
 
 
 def admit_founder(folder: Path) -> Home:
@@ -124,6 +125,24 @@ def admit_founder(folder: Path) -> Home:
     if folder.exists():
         _refuse_others_folder(SiteFolder(folder), "restore")
     return Home(folder, Admission.grant(folder, "restore --recovery", user(), "founder", 0, os.geteuid()))
+
+
+def hand_over(admission: Admission, person: Person, request: CommandRequest) -> dict[str, Any]:
+    """A decision as the resident process hands it to the worker that it starts."""
+    return {"request": request.to_json(), "role": admission.role, "policy": admission.policy,
+            "person": person.model_dump(mode="json")}  # fmt: skip
+
+
+def take_over(site: SiteFolder, grant: Mapping[str, Any]) -> tuple[CommandRequest, Admission, Person]:
+    """The decision that the resident process handed to this worker, which it started: it is not made a second time."""
+    request, person = CommandRequest.from_json(grant["request"]), Person.model_validate(grant["person"], strict=False)
+    admission = Admission.grant(site.folder, request.action, person.name, grant["role"], grant["policy"], request.uid)
+    return request, admission, person
+
+
+def note_stranger(site: SiteFolder, uid: int) -> None:
+    """Write down that somebody came to the site's door with what is no command."""
+    site.log.record("door", "failed", facts={"refused": "no command", UID: uid, "error": AccessError.code})
 
 
 def _rule(action: str, why: dict[str, int | str]) -> CommandRule:
@@ -166,7 +185,10 @@ def guard(name: str, command: Command) -> Command:
         if rule is not None and rule.roles is None:
             options.here = admit_founder(options.home) if options.command == "restore" else None
             return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
-        site = _site(options)
+        if door.is_anothers(folder := _folder(options)):
+            key = open_key(path_of(options.as_key, None))
+            return door.ask(folder, options.line, action, key, options=options)
+        site = SiteFolder.at(folder)
         return run_admitted(command, options, site, admit(site, action, options.as_key))
 
     return replace(
@@ -213,17 +235,17 @@ def _needed(rule: CommandRule, policy: SitePolicy) -> str:
     return f"It needs the role {permissions.role_names(rule)}: {', '.join(has) or 'nobody has it'}."
 
 
-def _site(options: argparse.Namespace) -> SiteFolder:
+def _folder(options: argparse.Namespace) -> Path:
     """The site whose policy counts: that of --home, of an encrypted data set, or from whose folder one is restored."""
     if options.command == "restore":
-        return SiteFolder.at(options.old)
+        return Path(options.old)
     if (data := permissions.encrypted_data(options) if hasattr(options, "config") else None) is not None:
-        return _site_of(data)
-    return SiteFolder.at(getattr(options, "home", Path("site")))
+        return _folder_of(data)
+    return Path(getattr(options, "home", "site"))
 
 
-def _site_of(data: Encrypted) -> SiteFolder:
-    return SiteFolder.at(data.home or located(data.path).parent.parent)
+def _folder_of(data: Encrypted) -> Path:
+    return data.home or located(data.path).parent.parent
 
 
 def _log(options: argparse.Namespace) -> Log | None:

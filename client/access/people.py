@@ -44,7 +44,7 @@ class PersonKey:
         """Of the public half, to compare."""
         return fingerprint(public_of(self.private))
 
-    def sign(self, kind: StatementKind, content: Mapping[str, Any]) -> bytes:
+    def sign(self, kind: StatementKind, content: Mapping[str, Any], before: bytes = b"") -> bytes:
         """Sign a statement (`client.access.command_request.Signer`)."""
         return sign(self.private, statement(kind, content))
 
@@ -61,12 +61,15 @@ def make(path: Path, passphrase: str | None = None) -> PersonKey:
     return PersonKey(key)
 
 
-def path_of(key_file: Path | None, folder: Path) -> Path:
-    """Which file holds the key of whoever gives a command: `--as`, else the environment, else the site's own."""
+def path_of(key_file: Path | None, folder: Path | None) -> Path:
+    """Which file holds the key of whoever gives a command: `--as`, else the environment, else the site's own, in whose
+    folder one works; else one's own, in one's home."""
     if key_file is not None:
         return key_file
     from_environment = os.environ.get(ENVIRONMENT)
-    return Path(from_environment) if from_environment else folder / OWN_FILE
+    if from_environment:
+        return Path(from_environment)
+    return folder / OWN_FILE if folder else Path.home() / ".consilium" / OWN_FILE
 
 
 def open_key(path: Path) -> PersonKey:

@@ -118,9 +118,10 @@ class SitePolicy:
             reason = " ".join(str(error).split())[:300]
             raise AccessError(f"the site's policy is not what was written: {reason} {HOW_TO}") from None
 
-    def also_signed(self, signer: Signer) -> Self:
+    def also_signed(self, signer: Signer, before: "SitePolicy") -> Self:
         """The same, with one more signature."""
-        more = {bytes.fromhex(signer.public): signer.sign("policy", self.document.content)}
+        signature = signer.sign("policy", self.document.content, before.document.encode())
+        more = {bytes.fromhex(signer.public): signature}
         return dataclasses.replace(
             self, document=SignedDocument("policy", self.document.content, {**self.document.signatures, **more})
         )

@@ -20,6 +20,7 @@ from common.cli.command import Command, confirm_fingerprint
 from common.cli.progress import Watch
 from common.errors import CatalogueError, IdentityError, LinkError
 from common.package import package_file
+from common.storage.lent_path import LentPath
 from common.trust.joining import consortium_fingerprint
 
 if TYPE_CHECKING:
@@ -105,15 +106,22 @@ def _take(options: argparse.Namespace) -> int:
         if not isinstance(model := content.offer, ModelOffer):
             command_parts.write_plan(path, content)
             return 0
+        away = isinstance(path, LentPath)  # fetched here first, and written there as a whole
+        folder = Path(tempfile.mkdtemp(prefix="consilium-")) if away else path.parent
         with Watch(model.size, terminal.console(errors=True)) as watch:
-            part = fetch(gateway, model, path.parent, lambda size: watch.advance(size, "fetching"))
+            part = fetch(gateway, model, folder, lambda size: watch.advance(size, "fetching"))
     try:
         package = package_file.read_package(part)
         if (package.digest, package.fingerprint) != (model.package, model.fingerprint):
             raise CatalogueError(f"{content.address}: its package is another's than its entry names. Do not use it.")
-        part.rename(path)
+        if away:
+            path.write_bytes(part.read_bytes())
+        else:
+            part.rename(path)
     finally:
         part.unlink(missing_ok=True)
+        if away:
+            folder.rmdir()
     print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}', fingerprint")
     print(
         f"\n    {model.fingerprint}\n\nThen: python -m client predict {terminal.word(path)} IMAGE…    "
@@ -139,7 +147,9 @@ def _offer(options: argparse.Namespace) -> int:
         if what in home.settings.datasets:
             content = dataset_offer.of_dataset(home, what, descriptions, versions)
         else:
-            content, package = of_file(_file_of(home, what), descriptions, home.pins.federation, home.site, versions)
+            content, package = of_file(
+                _file_of(home, options.what), descriptions, home.pins.federation, home.site, versions
+            )
         command_parts.confirm_offer(options, content)
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
@@ -195,8 +205,9 @@ def _read(options: argparse.Namespace) -> int:
     return 0
 
 
-def _file_of(home: Home, what: str) -> Path:
-    if not (path := Path(what)).is_file():
+def _file_of(home: Home, what: str | Path) -> Path:
+    path = what if isinstance(what, Path) else Path(what)
+    if not path.is_file():
         names = ", ".join(home.settings.datasets) or "none yet"
         raise CatalogueError(
             f"{what}: neither a data set of {home.folder / 'site.yaml'} ({names}), nor a file. Expected one of these, "

@@ -51,9 +51,10 @@ def _custody_arguments(parser: argparse.ArgumentParser) -> None:
     for action, meanings in arguments.items():
         sub = actions.add_parser(action)
         for argument, meaning in meanings.items():
-            sub.add_argument(argument, metavar=argument.upper(), help=meaning)
+            kind = Path if argument == "recovery" else str
+            sub.add_argument(argument, type=kind, metavar=argument.upper(), help=meaning)
         if action == "rotate":
-            sub.add_argument("--recovery", metavar="FILE", help="make a new recovery key as well")
+            sub.add_argument("--recovery", type=Path, metavar="FILE", help="make a new recovery key as well")
         if action == "destroy":
             sub.add_argument("--really", required=True, metavar="NAME", help="the name again: there is no way back")
         home_option(sub)
@@ -68,7 +69,7 @@ def _keep(options: argparse.Namespace) -> int:
 
 
 def _begin(custody: Custody, options: argparse.Namespace) -> int:
-    custody.begin(Path(options.recovery))
+    custody.begin(options.recovery)
     print(f"Keys made in {custody.folder}. Put {options.recovery} away, off this machine, and back it up on paper.")
     return 0
 
@@ -93,15 +94,13 @@ def _verify(custody: Custody, options: argparse.Namespace) -> int:
 
 
 def _rotate(custody: Custody, options: argparse.Namespace) -> int:
-    folders = lifecycle.rotate(custody, Path(options.recovery) if options.recovery else None, _record(options))
+    folders = lifecycle.rotate(custody, options.recovery, _record(options))
     print(f"A new key is in use for {len(folders)} data sets. Back up {custody.folder} and the files `keys` again.")
     return 0
 
 
 def _recover(custody: Custody, options: argparse.Namespace) -> int:
-    version = lifecycle.recover(
-        custody, lifecycle.find(custody, options.name), Path(options.recovery), _record(options)
-    )
+    version = lifecycle.recover(custody, lifecycle.find(custody, options.name), options.recovery, _record(options))
     print(f"{options.name} opens with this site's key again; it is version {version} now.")
     return 0
 

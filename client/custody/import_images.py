@@ -135,7 +135,7 @@ def checked_source(path: Path, overrides: list[str]) -> Folder | Manifest | Npz:
         ConfigError: it is not there, or a key that cannot be.
     """
     kind: type[Folder | Manifest | Npz] = Folder if path.is_dir() else KINDS.get(path.suffix.lower(), Manifest)
-    tree: dict[str, Any] = {"kind": kind.__name__.lower(), "path": str(path), "on_error": "report"}
+    tree: dict[str, Any] = {"kind": kind.__name__.lower(), "path": path, "on_error": "report"}
     if not path.exists():
         raise ConfigError(f"{path}: there is no such file or folder; expected a folder, a CSV or an .npz.")
     for override in overrides:

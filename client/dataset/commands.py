@@ -26,13 +26,14 @@ def _preview_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="P", help="the PNG to write (default: preview.png)")
 
 
-def _image(name: str, config: Config, home: Home | None) -> ImageSource:
+def _image(name: str | Path, config: Config, home: Home | None) -> ImageSource:
     """A file, or what an encrypted data set calls an image."""
-    if not isinstance(config.data, Encrypted) or Path(name).exists():
-        return ImageFile(Path(name))
+    path = name if isinstance(name, Path) else Path(name)
+    if not isinstance(config.data, Encrypted) or path.exists():
+        return ImageFile(path)
     from client.custody import encrypted_cases
 
-    return encrypted_cases.origin(config.data, name, home)
+    return encrypted_cases.origin(config.data, str(name), home)
 
 
 def _preview(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """One image after every preprocessing step, as a picture to look at before a run: `python -m client preview`."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,8 @@ def draw(stages: Sequence[tuple[str, Stack]], title: str, out: Path) -> Path:
         _histogram(figure.add_subplot(grid[2 * row + 1, column]), image[..., :own_channels], value_range)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, format="png")
+        figure.savefig(picture := io.BytesIO(), format="png")
+        out.write_bytes(picture.getvalue())
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror}). Choose another place with --out.") from None
     return out

@@ -20,6 +20,8 @@ from common.cli.command import Command
 from common.cli.harmless import legible
 from common.config import Manifest
 from common.errors import ConfigError
+from common.storage.files import replace
+from common.storage.lent_path import LentPath
 from common.trust.joining import checked_name
 
 PACS = """The hospital's image archive (PACS): how it is reached, and what it has.
@@ -72,7 +74,7 @@ def worklist_of(
         ConfigError: a key that cannot be.
         DataError: no such list.
     """
-    tree = {"kind": "manifest", "path": str(path), "on_error": "report"}
+    tree = {"kind": "manifest", "path": path, "on_error": "report"}
     for override in overrides:
         configuration.lay_over(tree, override)
     try:
@@ -119,7 +121,7 @@ def _add(options: argparse.Namespace) -> int:
     keys = ("host", "port", "ae", "our_ae", "our_port", "listen", "token_file", "basic_file",
             "tls_ca", "tls_cert", "tls_key")  # fmt: skip
     tree = {key: value for key in keys if (value := getattr(options, key)) is not None}
-    tree |= {key: str(Path(tree[key]).absolute()) for key in keys[6:] if key in tree}
+    tree |= {key: str(_keep(options, key, tree[key])) for key in keys[6:] if key in tree}
     if options.timeout:
         tree["timeout_s"] = options.timeout
     if options.senders:
@@ -133,6 +135,16 @@ def _add(options: argparse.Namespace) -> int:
         if not settings.tls_ca:
             print("What it sends goes over the network in the clear: --tls-ca, --tls-cert and --tls-key encrypt it.")
     return 0
+
+
+def _keep(options: argparse.Namespace, key: str, path: Path | str) -> Path:
+    """Where a certificate or a secret stays; one that came through the door is kept in the site's folder."""
+    if not isinstance(path, LentPath):
+        return Path(path).absolute()
+    folder: Path = options.here.folder / "pacs"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    replace(file := folder / f"{checked_name(options.name, 'NAME')}.{key}", path.read_bytes())
+    return file.absolute()
 
 
 def _list(options: argparse.Namespace) -> int:

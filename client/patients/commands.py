@@ -44,7 +44,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "find": "what there is of patients", "remove": "take patients out", "readmit": "let patients in again",
     }.items():  # fmt: skip
         sub = actions.add_parser(action, help=meaning)
-        sub.add_argument("--file", metavar="LIST", help="numbers, one a line; - is standard input")
+        sub.add_argument("--file", type=Path, metavar="LIST", help="numbers, one a line; - is standard input")
         sub.add_argument("--name", metavar="DATASET", help="of this data set alone")
         sub.add_argument("--studies", action="store_true", help="the numbers are StudyInstanceUIDs")
         if action != "readmit":
@@ -67,8 +67,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _people(options: argparse.Namespace, home: Home) -> People:
     """The numbers, from a file, from standard input, or from whoever sits there."""
-    if options.file and options.file != "-":
-        refuse_inside(path := Path(options.file), home.folder, "a list of patients")
+    if options.file and options.file != Path("-"):
+        refuse_inside(path := options.file, home.folder, "a list of patients")
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError:

@@ -22,7 +22,7 @@ from common.config import Encrypted
 from common.errors import DataError
 from common.imaging import Picture
 
-_ENCRYPTED_NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>\d+)")
+_ENCRYPTED_NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(/(?P<number>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Image:
     """Where its bytes are; None: in an array of several."""
 
 
-def images(names: Sequence[str], home: Home | None, frames: Frames) -> list[Image]:
+def images(names: Sequence[str | Path], home: Home | None, frames: Frames) -> list[Image]:
     """All images that are named, in the order given; nothing is read yet but the lists of arrays and data sets.
 
     What holds no image, or cannot be opened, stands for one that cannot be read: the others can.
@@ -58,10 +58,11 @@ def images(names: Sequence[str], home: Home | None, frames: Frames) -> list[Imag
     return all_images
 
 
-def _images_of(name: str, home: Home | None, frames: Frames) -> Iterator[Image]:
-    path, match = Path(name), _ENCRYPTED_NAME.fullmatch(name)
+def _images_of(name: str | Path, home: Home | None, frames: Frames) -> Iterator[Image]:
+    path, match = (name if isinstance(name, Path) else Path(name)), _ENCRYPTED_NAME.fullmatch(str(name))
     if match and not path.exists() and home and (home.folder / "sets" / match["name"]).is_dir():
-        yield from _encrypted_images(home.folder / "sets" / match["name"], home, frames, int(match["number"]))
+        number = int(match["number"]) if match["number"] else None
+        yield from _encrypted_images(home.folder / "sets" / match["name"], home, frames, number)
     elif (path / "index").is_file() and (path / "packs").is_dir():
         yield from _encrypted_images(path, home, frames, None)
     elif path.is_dir():

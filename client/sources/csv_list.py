@@ -1,7 +1,6 @@
 """A CSV with a row an image: path and label, and where known site, patient, split and frame."""
 
 import difflib
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from client.sources.spelling import is_cut_number, likeness, says_nothing, wrong
 from common.cli.harmless import legible
 from common.config import Column, Manifest
 from common.errors import DataError
+from common.storage.lent_path import real_path
 
 COLUMNS: tuple[Column, ...] = ("path", "label", "site", "patient", "split", "frame")
 
@@ -199,6 +199,6 @@ def _is_there(file: Path) -> bool:
 
 def _real(file: Path) -> str:
     try:
-        return os.path.realpath(file)
+        return real_path(file)
     except ValueError:
         return str(file)

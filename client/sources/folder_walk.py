@@ -4,7 +4,6 @@
 data sets without a word.
 """
 
-import os
 import re
 import stat
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from client.sources.case_table import Problem
 from common.cli.harmless import legible
+from common.storage.lent_path import real_path
 
 _LITTER = re.compile(
     r"\..*|~.*|@.*|\$.*|#(recycle|snapshot)|.*@syno(resource|eastream)|__macosx|lost\+found|found\.\d{3}|recycle[dr]|"
@@ -63,11 +63,11 @@ class Found:
         files, waiting = [], [(folder, frozenset[str]())]
         while waiting:
             place, above = waiting.pop()
-            here = above | {os.path.realpath(place)}
+            here = above | {real_path(place)}
             for entry, mode in self._entries(place):
                 if stat.S_ISREG(mode):
                     files.append(entry)
-                elif stat.S_ISDIR(mode) and os.path.realpath(entry) in here:
+                elif stat.S_ISDIR(mode) and real_path(entry) in here:
                     self.beside.append(entry)  # a link back to a folder around it
                 elif stat.S_ISDIR(mode):
                     waiting.append((entry, here))

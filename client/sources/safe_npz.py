@@ -27,7 +27,7 @@ def load(path: Path) -> dict[str, Array]:
         DataError: not an .npz, damaged, pickled, or larger than it may be.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
             _refuse_bomb(path, members)
             return {m.filename.removesuffix(".npy"): _read_array(path, archive, m) for m in members}

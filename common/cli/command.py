@@ -89,10 +89,17 @@ def parse(
     command = commands[name]
     parser = CommandParser(f"{prog} {name}", description=command.teaching)
     command.arguments(parser)
-    return command, parser.parse_args(words[1:], argparse.Namespace(command=name))
+    return command, parser.parse_args(words[1:], argparse.Namespace(command=name, line=list(words)))
 
 
 def exit_status(run: Callable[[], int], interrupted: str) -> int:
+    """As `outcome`, and say what an interruption left."""
+    if (status := outcome(run)) == interrupt.STATUS:
+        print(f"\ninterrupted; {interrupted}", file=sys.stderr)
+    return status
+
+
+def outcome(run: Callable[[], int]) -> int:
     """Run a command. 2 for an error that the user can mend, 130 when interrupted, 141 when nobody reads its output any
     more, else what the command returns."""
     try:
@@ -110,8 +117,6 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
         return 2
     except KeyboardInterrupt:
         status = interrupt.STATUS
-    if status == interrupt.STATUS:
-        print(f"\ninterrupted; {interrupted}", file=sys.stderr)
     return status
 
 

@@ -14,6 +14,7 @@ from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
 from common.errors import ConfigError, EncoderError
 from common.imaging.embedding import Embed
+from common.storage.lent_path import LentPath
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -22,7 +23,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: naming the file, the key, and what was expected.
     """
-    path = _there_or_installed(Path(path))
+    path = path if isinstance(path, LentPath) else _there_or_installed(Path(path))
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -93,6 +94,17 @@ def _resolve_paths(config: Config, base: Path) -> Config:
     return config.model_copy(update={"data": resolve_data(config.data, base)})
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # for others: whoever opens it will say
+
+
+def _candidates(path: Path, base: Path) -> list[Path]:
+    return [path] if path.is_absolute() else [base / path, Path.cwd() / path]
+
+
 def resolve_data(data: Data, base: Path) -> Data:
     """Resolve the data paths: relative to the config file, else to the working folder; the first that exists.
 
@@ -102,10 +114,10 @@ def resolve_data(data: Data, base: Path) -> Data:
     if isinstance(data, Synthetic):
         return data
     paths = data.path if isinstance(data.path, tuple) else (data.path,)
-    candidates = [root / p.expanduser() for p in paths for root in (base, Path.cwd())]
+    candidates = [c for p in paths for c in _candidates(p.expanduser(), base)]
     # An encrypted set is known by its name and by the site's folder around it, also where it is a link to another disk.
     resolve = Path.absolute if isinstance(data, Encrypted) else Path.resolve
-    path = next((resolve(c) for c in candidates if c.exists()), None)
+    path = next((resolve(c) for c in candidates if _is_there(c)), None)
     if path is None:
         if isinstance(data, Npz) and data.download:
             target = (base / paths[-1].expanduser()).resolve()

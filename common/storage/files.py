@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import ConfigError, RunError
 from common.storage import tensorfile
+from common.storage.lent_path import LentPath
 
 
 def write_json(path: Path, value: Any, *, durably: bool = True) -> None:
@@ -59,6 +60,8 @@ def write_secret(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if isinstance(path, LentPath):
+            return path.put(content, 0o600, anew=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigError(f"{path}: exists already, and a key is never written over.") from None

@@ -17,6 +17,7 @@ from safetensors.numpy import load as _load
 from safetensors.numpy import save as _save
 
 from common.errors import WireError
+from common.storage.lent_path import LentPath
 from common.types import Tensors
 
 HEADER_LIMIT_BYTES = 16 * 2**20
@@ -81,6 +82,8 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: b
         durably: wait until it is on the disk; what is only for people to look at need not.
         mode: who may read it.
     """
+    if isinstance(path, LentPath):
+        return path.put(content if isinstance(content, bytes) else b"".join(content), mode)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

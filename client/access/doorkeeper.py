@@ -1,0 +1,281 @@
+"""The site's side of its door: who comes is named by the kernel, signs what they want, and is let in or refused.
+
+One thread waits at the socket `door` of the site's folder, one goes with each caller. Nothing that a caller sends is
+looked at before it is bounded, and nothing is done before the gate has checked the signature; then a process of its own
+carries the command out (`client.worker`), with the caller's streams and the descriptors that came with it.
+
+Who may come to the socket the folder itself says: its owner, and where its mode lets its group through (chmod 710),
+that group. All else in the folder is closed to both when the door opens.
+"""
+
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from client.access import door_messages, gate, handed_file
+from client.access.command_request import CommandRequest, new_challenge
+from client.home import SiteFolder
+from common.audit.log import user
+from common.errors import AccessError, ConsiliumError
+
+log = logging.getLogger("consilium")
+
+ANSWER_S = 10.0
+"""Within which a caller signs the challenge."""
+MOST_CALLERS, MOST_OF_ONE = 24, 8
+"""At the same time; of one system user."""
+NOTE_S = 60.0
+"""Of messages that are none, one line a system user in so long goes into the site's log."""
+GRACE_S = 30.0
+"""In which a command comes to its end whose caller has gone."""
+WORKER = "client.worker"
+
+
+class Doorkeeper:
+    """The door of one site."""
+
+    def __init__(self, site: SiteFolder) -> None:
+        self.site = site
+        self._callers: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._noted_s: dict[int, float] = {}
+        self._workers: set[subprocess.Popen[bytes]] = set()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Answer at the door while this lasts.
+
+        Raises:
+            ConfigError, OSError: the socket cannot be made.
+        """
+        handle = os.open(self.site.folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with door_messages.new_socket() as listener:
+                _close_to_others(self.site.folder)
+                _bind(listener, handle, self.site.folder)
+                thread = threading.Thread(target=self._wait, args=(listener,), daemon=True)
+                thread.start()
+                try:
+                    yield
+                finally:
+                    (self.site.folder / door_messages.NAME).unlink(missing_ok=True)
+                    listener.shutdown(socket.SHUT_RDWR)
+                    self._end_workers()
+                    thread.join(timeout=3.0)
+        finally:
+            os.close(handle)
+
+    def _wait(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # it was closed
+            try:
+                uid = _peer(connection)
+            except OSError:
+                connection.close()
+                continue
+            with self._lock:
+                is_full = self._callers.total() >= MOST_CALLERS or self._callers[uid] >= MOST_OF_ONE
+                self._callers[uid] += not is_full
+            if is_full:
+                _refuse(connection, "too many commands at once; wait for one to end.")
+                connection.close()
+            else:
+                threading.Thread(target=self._receive, args=(connection, uid), daemon=True).start()
+
+    def _receive(self, connection: socket.socket, uid: int) -> None:
+        try:
+            with connection:
+                self._attend(connection, uid)
+        except Exception:
+            log.exception("a defect of this release")
+        finally:
+            with self._lock:
+                self._callers[uid] -= 1
+
+    def _attend(self, connection: socket.socket, uid: int) -> None:
+        """One caller: challenge, check, worker."""
+        handles: list[int] = []
+        try:
+            connection.settimeout(ANSWER_S)
+            challenge = new_challenge()
+            door_messages.send(connection, {"site": self.site.site, "challenge": challenge})
+            tree, handles = door_messages.receive(connection)
+            connection.settimeout(None)
+            grant, request = self._check(tree, handles, uid, challenge)
+        except (AccessError, EOFError, OSError) as error:
+            self._note(uid)
+            _refuse(connection, str(error) or "nothing was asked in time.")
+        except ConsiliumError as error:  # the gate has written it down
+            _refuse(connection, f"{error}")
+        else:
+            with self._worker(grant, handles, list(request.files), tree) as worker:
+                door_messages.close(handles)
+                handles = []
+                status = _wait_for(worker, connection)
+            _say(connection, {"status": status})
+        finally:
+            door_messages.close(handles)
+
+    def _check(
+        self, tree: Mapping[str, Any], handles: Sequence[int], uid: int, challenge: str
+    ) -> tuple[dict[str, Any], CommandRequest]:  # fmt: skip
+        command = tree.get("command")
+        request = CommandRequest.from_json(command if isinstance(command, dict) else {})
+        if len(handles) != len(HANDLES) + len(request.files) or not isinstance(tree.get("folder"), str):
+            raise AccessError("a command without its streams and files.")
+        for handle in handles[len(HANDLES) :]:
+            handed_file.demand_sealed(handle)
+        admission, person = gate.check(self.site, request, uid, challenge)
+        return gate.hand_over(admission, person, request), request
+
+    @contextmanager
+    def _worker(
+        self, grant: Mapping[str, Any], handles: Sequence[int], files: Sequence[str], tree: Mapping[str, Any]
+    ) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
+        """The process that carries a command out."""
+        sent = json.dumps({"grant": grant, "folder": tree["folder"], "home": str(self.site.folder.resolve())}).encode()
+        paper, _ = handed_file.hold(sent)
+        told = tree.get("environment")
+        words = {str(k): str(v) for k, v in (told.items() if isinstance(told, dict) else ())}
+        source = str(Path(__file__).parents[2])
+        path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+        stdin, stdout, stderr, channel, *rest = handles
+        command = [sys.executable, "-m", WORKER, *map(str, (paper, channel, *rest))]
+        try:
+            worker = subprocess.Popen(  # noqa: S603 (this program itself)
+                command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(paper, channel, *rest),
+                start_new_session=True, env={**os.environ, **_safe(words), "PYTHONPATH": path},
+            )  # fmt: skip
+        finally:
+            os.close(paper)
+        self._workers.add(worker)
+        try:
+            yield worker
+        finally:
+            self._workers.discard(worker)
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+    def _end_workers(self) -> None:
+        for worker in list(self._workers):
+            worker.send_signal(signal.SIGINT)
+        deadline_s = time.monotonic() + GRACE_S
+        while self._workers and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+
+    def _note(self, uid: int) -> None:
+        """A line in the site's log on what was no command; who sends many of them fills no disk."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._noted_s.get(uid, -NOTE_S) < NOTE_S:
+                return
+            self._noted_s[uid] = now
+        gate.note_stranger(self.site, uid)
+
+
+HANDLES = ("stdin", "stdout", "stderr", "channel")
+
+
+def _wait_for(worker: subprocess.Popen[bytes], connection: socket.socket) -> int:
+    """The worker's exit status; Ctrl-C of the caller is passed on, and ends it where the caller has gone."""
+    end = os.pidfd_open(worker.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(end, selectors.EVENT_READ)
+            selector.register(connection, selectors.EVENT_READ)
+            patience_s = None
+            while True:
+                ready = {key.fileobj for key, _ in selector.select(patience_s)}
+                if end in ready:
+                    status = worker.wait()
+                    return status if status >= 0 else 128 - status
+                if not ready:  # the caller has gone, and the command has not come to its end
+                    worker.kill()
+                    return worker.wait()
+                try:
+                    tree, handles = door_messages.receive(connection)
+                    door_messages.close(handles)
+                    is_there = bool(tree.get("interrupt"))
+                except (AccessError, EOFError, OSError):
+                    is_there = False
+                worker.send_signal(signal.SIGINT)
+                if not is_there:
+                    selector.unregister(connection)
+                    patience_s = GRACE_S
+    finally:
+        os.close(end)
+
+
+def _peer(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def _refuse(connection: socket.socket, why: str) -> None:
+    _say(connection, {"error": why[:20_000]})
+
+
+def _say(connection: socket.socket, tree: Mapping[str, Any]) -> None:
+    try:
+        connection.settimeout(ANSWER_S)
+        door_messages.send(connection, tree)
+    except OSError:
+        log.info("a caller had gone before the answer")
+
+
+def _safe(words: Mapping[str, str]) -> dict[str, str]:
+    from client.access.door import ENVIRONMENT, PLAIN
+
+    return {name: word for name, word in words.items() if name in ENVIRONMENT and PLAIN.fullmatch(word)}
+
+
+def _bind(listener: socket.socket, handle: int, folder: Path) -> None:
+    path, before = folder / door_messages.NAME, os.umask(0o177)
+    try:
+        with door_messages.new_socket() as other:
+            try:
+                other.connect(door_messages.address(handle))
+            except OSError:
+                path.unlink(missing_ok=True)  # nobody is there: it was left over
+            else:
+                raise AccessError(f"{folder}: another process answers at its door. Stop it first.")
+        listener.bind(door_messages.address(handle))
+    finally:
+        os.umask(before)
+    state = folder.stat()
+    if state.st_mode & stat.S_IXGRP:
+        try:
+            os.chown(path, -1, state.st_gid)
+        except PermissionError:
+            raise AccessError(
+                f"{folder}: is open for group {state.st_gid}, of which {user()} is no member, so its door cannot be "
+                "that group's. Make it one, or close the folder: chmod 700."
+            ) from None
+        path.chmod(0o660)
+    listener.listen(MOST_CALLERS)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Nothing in the folder but the door is for its group, nor for others."""
+    folder.chmod(folder.stat().st_mode & 0o710)
+    for path in folder.iterdir():
+        if not path.is_symlink() and path.name != door_messages.NAME and (mode := path.stat().st_mode & 0o7777) & 0o077:
+            path.chmod(mode & 0o7700)
