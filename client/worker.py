@@ -79,7 +79,7 @@ def _settle_data(options: argparse.Namespace, persons: PersonsProcess, site: Sit
     tree["data"] = {key: data[key] for key in data.keys() - {"home", "cache"}}
     tree["data"]["path"] = str(site.folder / "sets" / Path(data["path"]).name)
     options.overrides = []
-    persons.put_in_place(options.config.lent_name, yaml.safe_dump(tree).encode())
+    persons.stand_in(options.config.lent_name, yaml.safe_dump(tree).encode())
 
 
 def _refuse_what_is_not_for_here(options: argparse.Namespace, site: SiteFolder, action: str) -> None:

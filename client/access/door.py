@@ -11,7 +11,6 @@ What the command names is opened by this process, with the person's own rights; 
 
 import argparse
 import os
-import re
 import selectors
 import socket
 import struct
@@ -23,15 +22,13 @@ from typing import Any
 
 from client.access import door_messages, handed_file
 from client.access.command_request import CommandRequest, Signer
+from client.access.door_messages import ENVIRONMENT, PLAIN
 from client.access.loan_desk import LoanDesk
 from client.access.named_files import READ, NamedFile, named_files
 from common.errors import AccessError
 
 HELLO_S = 30.0
 STREAMS = (0, 1, 2)
-ENVIRONMENT = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8")
-"""What of the person's environment the worker's output depends on."""
-PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -87,28 +84,28 @@ def ask(
     """
     here = os.getcwd()  # noqa: PTH109 (a string goes to the other side)
     files = list(named_files(options, here)) if options else []
-    with _connection(folder) as connection, _held(files) as held:
+    with _connection(folder) as connection, _handed_in(files) as handed_in:
         hello = _hear(connection)
         request = CommandRequest.make(
-            hello["site"], action, words, {path: digest for path, (_, digest) in held.items()}, os.geteuid(),
+            hello["site"], action, words, {path: digest for path, (_, digest) in handed_in.items()}, os.geteuid(),
             hello["challenge"], signer,
         )  # fmt: skip
-        own, workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with own:
+        channel, workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with channel:
             with workers:
                 environment = {
                     name: value for name in ENVIRONMENT if PLAIN.fullmatch(value := os.environ.get(name, ""))
                 }
                 tree = {"command": request.to_json(), "folder": here, "environment": environment}
-                handles = [*streams, workers.fileno(), *(handle for handle, _ in held.values())]
+                handles = [*streams, workers.fileno(), *(handle for handle, _ in handed_in.values())]
                 door_messages.send(connection, tree, handles)
-            return _serve(connection, own, LoanDesk(request, files, signer, options))
+            return _serve(connection, channel, LoanDesk(request, files, signer, options))
 
 
-def _serve(connection: socket.socket, own: socket.socket, desk: LoanDesk) -> int:
+def _serve(connection: socket.socket, channel: socket.socket, desk: LoanDesk) -> int:
     """Answer the worker until the command has ended; its exit status. Ctrl-C is passed on."""
     with selectors.DefaultSelector() as selector:
-        for each in (connection, own):
+        for each in (connection, channel):
             selector.register(each, selectors.EVENT_READ)
         while True:
             try:
@@ -116,8 +113,8 @@ def _serve(connection: socket.socket, own: socket.socket, desk: LoanDesk) -> int
                     if key.fileobj is connection:
                         end = _hear(connection)
                         return int(end["status"])
-                    if not desk.answer(own):
-                        selector.unregister(own)
+                    if not desk.answer(channel):
+                        selector.unregister(channel)
             except KeyboardInterrupt:
                 door_messages.send(connection, {"interrupt": True})
 
@@ -164,14 +161,14 @@ def _why_closed(folder: Path, owner: int, error: OSError) -> str:
 
 
 @contextmanager
-def _held(files: Sequence[NamedFile]) -> Iterator[dict[str, tuple[int, str]]]:
+def _handed_in(files: Sequence[NamedFile]) -> Iterator[dict[str, tuple[int, str]]]:
     """Descriptors and digests of the files that are read as a whole, by their paths."""
-    held: dict[str, tuple[int, str]] = {}
+    handed_in: dict[str, tuple[int, str]] = {}
     try:
         for file in files:
-            if file.use == READ and file.path not in held:
+            if file.use == READ and file.path not in handed_in:
                 with open(file.path, "rb") as stream:  # noqa: PTH123
-                    held[file.path] = handed_file.hold(stream.read(handed_file.MOST_BYTES))
-        yield held
+                    handed_in[file.path] = handed_file.hold(stream.read(handed_file.MOST_BYTES))
+        yield handed_in
     finally:
-        door_messages.close([handle for handle, _ in held.values()])
+        door_messages.close([handle for handle, _ in handed_in.values()])

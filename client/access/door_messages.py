@@ -5,6 +5,7 @@ The socket keeps the bounds of messages (SOCK_SEQPACKET), so nothing is half of 
 
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,10 @@ MOST_FILES = 200
 """Descriptors of one message; Linux passes 253 at most."""
 NAME = "door"
 """Of the socket, in the site's folder."""
+ENVIRONMENT = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8")
+"""What of the person's environment the worker's output depends on."""
+PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+"""What of the environment may be handed on."""
 
 
 def new_socket() -> socket.socket:

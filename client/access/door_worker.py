@@ -58,15 +58,15 @@ class PersonsProcess:
         door_messages.close(others)
         return handle
 
-    def put_in_place(self, name: str, content: bytes) -> None:
+    def stand_in(self, name: str, content: bytes) -> None:
         """From now on another content stands for a file that was handed in."""
         self._handles = {**self._handles, name: handed_file.hold(content)[0]}
 
-    def put(self, name: str, content: bytes, mode: int, *, anew: bool) -> None:
+    def write_whole(self, name: str, content: bytes, mode: int, *, anew: bool) -> None:
         """Write a file as a whole."""
         handle, _ = handed_file.hold(content)
         try:
-            self._ask({"what": "put", "path": name, "mode": mode, "anew": anew}, (handle,))
+            self._ask({"what": "write", "path": name, "mode": mode, "anew": anew}, (handle,))
         finally:
             os.close(handle)
 

@@ -28,6 +28,7 @@ from typing import Any
 
 from client.access import door_messages, gate, handed_file
 from client.access.command_request import CommandRequest, new_challenge
+from client.access.door_messages import ENVIRONMENT, PLAIN
 from client.home import SiteFolder
 from common.audit.log import user
 from common.errors import AccessError, ConsiliumError
@@ -111,49 +112,35 @@ class Doorkeeper:
 
     def _attend(self, connection: socket.socket, uid: int) -> None:
         """One caller: challenge, check, worker."""
-        handles: list[int] = []
+        challenge, handles = new_challenge(), list[int]()
         try:
             connection.settimeout(ANSWER_S)
-            challenge = new_challenge()
             door_messages.send(connection, {"site": self.site.site, "challenge": challenge})
             tree, handles = door_messages.receive(connection)
             connection.settimeout(None)
-            grant, request = self._check(tree, handles, uid, challenge)
+            request = _request_in(tree, handles)
         except (AccessError, EOFError, OSError) as error:
+            door_messages.close(handles)
             self._note(uid)
             _refuse(connection, str(error) or "nothing was asked in time.")
-        except ConsiliumError as error:  # the gate has written it down
-            _refuse(connection, f"{error}")
-        else:
-            with self._worker(grant, handles, list(request.files), tree) as worker:
-                door_messages.close(handles)
-                handles = []
+            return
+        try:
+            grant = gate.hand_over(*gate.check(self.site, request, uid, challenge), request)
+            with self._worker(grant, handles, tree) as worker:
                 status = _wait_for(worker, connection)
             _say(connection, {"status": status})
+        except (ConsiliumError, OSError) as error:  # the gate has written down why
+            _refuse(connection, str(error))
         finally:
             door_messages.close(handles)
 
-    def _check(
-        self, tree: Mapping[str, Any], handles: Sequence[int], uid: int, challenge: str
-    ) -> tuple[dict[str, Any], CommandRequest]:  # fmt: skip
-        command = tree.get("command")
-        request = CommandRequest.from_json(command if isinstance(command, dict) else {})
-        if len(handles) != len(HANDLES) + len(request.files) or not isinstance(tree.get("folder"), str):
-            raise AccessError("a command without its streams and files.")
-        for handle in handles[len(HANDLES) :]:
-            handed_file.demand_sealed(handle)
-        admission, person = gate.check(self.site, request, uid, challenge)
-        return gate.hand_over(admission, person, request), request
-
     @contextmanager
     def _worker(
-        self, grant: Mapping[str, Any], handles: Sequence[int], files: Sequence[str], tree: Mapping[str, Any]
+        self, grant: Mapping[str, Any], handles: Sequence[int], tree: Mapping[str, Any]
     ) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
         """The process that carries a command out."""
-        sent = json.dumps({"grant": grant, "folder": tree["folder"], "home": str(self.site.folder.resolve())}).encode()
-        paper, _ = handed_file.hold(sent)
-        told = tree.get("environment")
-        words = {str(k): str(v) for k, v in (told.items() if isinstance(told, dict) else ())}
+        content = {"grant": grant, "folder": tree["folder"], "home": str(self.site.folder.resolve())}
+        paper, _ = handed_file.hold(json.dumps(content).encode())
         source = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
         stdin, stdout, stderr, channel, *rest = handles
@@ -161,7 +148,7 @@ class Doorkeeper:
         try:
             worker = subprocess.Popen(  # noqa: S603 (this program itself)
                 command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(paper, channel, *rest),
-                start_new_session=True, env={**os.environ, **_safe(words), "PYTHONPATH": path},
+                start_new_session=True, env={**os.environ, **_environment(tree), "PYTHONPATH": path},
             )  # fmt: skip
         finally:
             os.close(paper)
@@ -191,7 +178,23 @@ class Doorkeeper:
         gate.note_stranger(self.site, uid)
 
 
-HANDLES = ("stdin", "stdout", "stderr", "channel")
+STREAMS = 4
+"""Standard input, output, errors, and the channel to the caller; behind them the files that are handed in."""
+
+
+def _request_in(tree: Mapping[str, Any], handles: Sequence[int]) -> CommandRequest:
+    """The command in a message.
+
+    Raises:
+        AccessError: there is none, or not with its streams and files.
+    """
+    command = tree.get("command")
+    request = CommandRequest.from_json(command if isinstance(command, dict) else {})
+    if len(handles) != STREAMS + len(request.files) or not isinstance(tree.get("folder"), str):
+        raise AccessError("a command without its streams and files.")
+    for handle in handles[STREAMS:]:
+        handed_file.demand_sealed(handle)
+    return request
 
 
 def _wait_for(worker: subprocess.Popen[bytes], connection: socket.socket) -> int:
@@ -241,10 +244,13 @@ def _say(connection: socket.socket, tree: Mapping[str, Any]) -> None:
         log.info("a caller had gone before the answer")
 
 
-def _safe(words: Mapping[str, str]) -> dict[str, str]:
-    from client.access.door import ENVIRONMENT, PLAIN
-
-    return {name: word for name, word in words.items() if name in ENVIRONMENT and PLAIN.fullmatch(word)}
+def _environment(tree: Mapping[str, Any]) -> dict[str, str]:
+    """What of the caller's environment decides how its output looks."""
+    words = tree.get("environment")
+    return {
+        name: word for name, word in (words.items() if isinstance(words, dict) else ())
+        if name in ENVIRONMENT and isinstance(word, str) and PLAIN.fullmatch(word)
+    }  # fmt: skip
 
 
 def _bind(listener: socket.socket, handle: int, folder: Path) -> None:

@@ -69,8 +69,8 @@ class LoanDesk:
         what = question["what"]
         if what == "sign":
             return {"signature": self._sign(question).hex()}
-        if what == "put":
-            self._put(self._path(question, WRITE), handles[0], question)
+        if what == "write":
+            self._write(self._path(question, WRITE), handles[0], question)
             return {}
         if what == "stat":
             state = os.stat(self._path(question, BENEATH, WRITE))  # noqa: PTH116
@@ -107,7 +107,7 @@ class LoanDesk:
             names.append(name)
         return {"names": names, "more": since + len(names) < len(self._listing[1])}
 
-    def _put(self, path: str, handle: int, question: Mapping[str, Any]) -> None:
+    def _write(self, path: str, handle: int, question: Mapping[str, Any]) -> None:
         content, target = handed_file.content_of(handle), Path(path)
         if question["anew"]:
             if target.exists():
@@ -135,5 +135,5 @@ class LoanDesk:
         if self._request.action != "access propose" or options is None:
             return False
         version = SitePolicy.read(bytes.fromhex(before))
-        expected = changed_content(version, options).to_json()
-        return {**expected, "made_s": 0} == {**content, "made_s": 0}
+        content_of_options = changed_content(version, options).to_json()
+        return {**content_of_options, "made_s": 0} == {**content, "made_s": 0}

@@ -61,7 +61,7 @@ def write_secret(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         if isinstance(path, LentPath):
-            return path.put(content, 0o600, anew=True)
+            return path.write_whole(content, 0o600, anew=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigError(f"{path}: exists already, and a key is never written over.") from None

@@ -29,7 +29,7 @@ class Lender(Protocol):
         """A descriptor to read from the beginning; raises OSError as `os.open`."""
         ...
 
-    def put(self, name: str, content: bytes, mode: int, *, anew: bool) -> None:
+    def write_whole(self, name: str, content: bytes, mode: int, *, anew: bool) -> None:
         """Write a file as a whole; `anew`: raise FileExistsError where there is one."""
         ...
 
@@ -83,18 +83,18 @@ class LentPath(PosixPath):
         return (self / name for name in self.lender.names(self.lent_name))
 
     def open(self, mode: str = "r", *more: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
-        """Open it to read; it is written as a whole, by `put`."""
+        """Open it to read; it is written as a whole, by `write_whole`."""
         if set(mode) - set("rbt"):
             raise AccessError(f"{self}: is written as a whole or not at all.")
-        file: IO[Any] = open(self.lender.open(self.lent_name), mode, *more, **options)
+        return os.fdopen(self.lender.open(self.lent_name), mode, *more, **options)
 
-    def put(self, content: bytes, mode: int = 0o644, *, anew: bool = False) -> None:
+    def write_whole(self, content: bytes, mode: int = 0o644, *, anew: bool = False) -> None:
         """Write it as a whole, with the folders around it."""
-        self.lender.put(self.lent_name, content, mode, anew=anew)
+        self.lender.write_whole(self.lent_name, content, mode, anew=anew)
 
     def write_bytes(self, data: Any) -> int:
         """Write it as a whole."""
-        self.put(bytes(data))
+        self.write_whole(bytes(data))
         return len(data)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:

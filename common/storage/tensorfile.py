@@ -83,7 +83,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: b
         mode: who may read it.
     """
     if isinstance(path, LentPath):
-        return path.put(content if isinstance(content, bytes) else b"".join(content), mode)
+        return path.write_whole(content if isinstance(content, bytes) else b"".join(content), mode)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
