@@ -3,7 +3,7 @@
 What the command names is opened by this process, with the person's own rights; the worker that carries the command out
 (`client.worker`) prints to this process' streams, and asks it for files and signatures (`client.access.loan_desk`).
 
-`ask` is what the command line uses; `answer` is the same for a program, which wants the text: a page, for example:
+`give` is what the command line uses; `answer` is the same for a program, which wants the text: a page, for example:
 
     key = people.open_key(path)
     answer(folder, ["approve", name, "--reason", "fits"], "approve", key).status
@@ -14,6 +14,7 @@ import os
 import selectors
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,8 +50,10 @@ def is_anothers(folder: Path) -> bool:
     return folder.exists() and folder.stat().st_uid != os.geteuid()
 
 
-def answer(folder: Path, words: Sequence[str], action: str, signer: Signer) -> Answer:
-    """As `ask`, for a command that names no files; nobody is there to be asked.
+def answer(
+    folder: Path, words: Sequence[str], action: str, signer: Signer, *, options: argparse.Namespace | None = None
+) -> Answer:  # fmt: skip
+    """As `ask`, with what was printed; nobody is there to be asked.
 
     Raises:
         AccessError: as `ask`.
@@ -58,11 +61,30 @@ def answer(folder: Path, words: Sequence[str], action: str, signer: Signer) -> A
     files = [os.memfd_create("answer"), os.memfd_create("errors")]
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
-        status = ask(folder, words, action, signer, streams=(nothing, *files))
+        status = ask(folder, words, action, signer, options=options, streams=(nothing, *files))
         texts = [os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace") for file in files]
         return Answer(status, *texts)
     finally:
         door_messages.close([nothing, *files])
+
+
+def give(
+    folder: Path, words: Sequence[str], action: str, signer: Signer, *, options: argparse.Namespace | None = None
+) -> int:  # fmt: skip
+    """As `ask`, with the streams of this process; where they are no files, what was printed is written to them.
+
+    Raises:
+        AccessError: as `ask`.
+    """
+    try:
+        streams = [sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()]
+    except (AttributeError, OSError, ValueError):
+        reply = answer(folder, words, action, signer, options=options)
+        print(reply.output, end="")
+        print(reply.errors, end="", file=sys.stderr)
+        return reply.status
+    sys.stdout.flush()
+    return ask(folder, words, action, signer, options=options, streams=streams)
 
 
 def ask(

@@ -28,6 +28,7 @@ from common.errors import AccessError, ConfigError, IdentityError
 
 NO_KEY, UNKNOWN, EXPIRED, NO_ROLE, NO_ROW = "no key", "unknown key", "not their time", "not their role", "no row"
 NO_SIGNATURE = "no signature"
+PAGE = "page"
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,7 @@ def guard(name: str, command: Command) -> Command:
             options.here = admit_founder(options.home) if options.command == "restore" else None
             return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
         if door.is_anothers(folder := _folder(options)):
-            key = open_key(path_of(options.as_key, None))
-            return door.ask(folder, options.line, action, key, options=options)
+            return _at_the_door(command, options, action, folder)
         site = SiteFolder.at(folder)
         return run_admitted(command, options, site, admit(site, action, options.as_key))
 
@@ -196,10 +196,19 @@ def guard(name: str, command: Command) -> Command:
     )
 
 
+def _at_the_door(command: Command, options: argparse.Namespace, action: str, folder: Path) -> int:
+    """A command at a site whose folder is another system user's."""
+    key = options.as_key
+    options.signer = key if key is not None and not isinstance(key, Path) else open_key(path_of(key, None))
+    if action == PAGE:  # it is this process that shows it, and gives its commands at the door
+        return command.run(options)
+    return door.give(folder, options.line, action, options.signer, options=options)
+
+
 def run_admitted(command: Command, options: argparse.Namespace, site: SiteFolder, actor: Actor) -> int:
     """Run a command for whoever was let in; what they did stands in the log under their signature."""
     action = actor.admission.action
-    options.actor, options.here = actor, Home(site.folder, actor.admission)
+    options.actor, options.signer, options.here = actor, actor.signer, Home(site.folder, actor.admission)
     if not RULES[action].recorded:
         return command.run(options)
 

@@ -24,14 +24,14 @@ def take_all(
     desk: Intake,
     rows: Iterable[CaseRow | None],
     processes: int,
-    already: Callable[[CaseRow], AlreadyStored | None] = lambda row: None,
+    already: Callable[[CaseRow], AlreadyStored | ImageError | None] = lambda row: None,
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
     """Rows and what became of them, in their order; with no process this one takes them in.
 
     Args:
         rows: asked for one by one, as there is room. None among them: none comes for a while, and what is under way is
             finished first.
-        already: what is known to be in without a look at its content.
+        already: what is known of a row without a look at its content: that it is in, or cannot be had.
     """
     if not processes:
         yield from ((row, already(row) or desk.take(row)) for row in rows if row)
@@ -58,7 +58,7 @@ def take_all(
 
 
 def _submit(
-    pool: ProcessPoolExecutor, desk: Intake, row: CaseRow, result: AlreadyStored | None
+    pool: ProcessPoolExecutor, desk: Intake, row: CaseRow, result: AlreadyStored | ImageError | None
 ) -> Future[IntakeResult]:  # fmt: skip
     if result is None:
         try:

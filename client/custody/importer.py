@@ -5,7 +5,7 @@ Workers take files in (`intake`); this process alone writes. Every few seconds w
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from client import readers
 from client.custody import encrypted_dataset, import_workers, intake
 from client.custody.dataset_index import Case, Option
 from client.custody.dataset_writer import DatasetWriter, SealedObject, open_for_writing
@@ -22,7 +23,7 @@ from client.custody.intake import AlreadyStored, Intake
 from client.custody.key_ring import Custody
 from client.custody.pseudonyms import Pseudonyms
 from client.custody.withdrawals import Withdrawals
-from client.readers.source import ImageFile
+from client.readers.source import ImageBytes, ImageFile
 from client.sources import file_list, npz
 from client.sources.case_row import CaseRow
 from client.sources.case_table import Problem, located
@@ -30,6 +31,7 @@ from client.sources.folder_walk import Found
 from client.sources.identity import is_somebody
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
+from common.storage.lent_path import LentPath
 
 COMMIT_S = 5.0
 """What a kill costs at most, in work to be done again."""
@@ -237,12 +239,36 @@ def _from_files(
     outcome.unused += listing.unused + search.unused()
     names = Pseudonyms(writer.store.secrets.pseudonyms)
     desk = Intake(writer.store, request.allow_burned_in)
-    for row, result in import_workers.take_all(desk, rows, request.processes):
+    lent = LentImages()
+    for row, result in import_workers.take_all(desk, lent.read(rows), request.processes, lent.problem):
         yield (
             replace(row, patient=names.patient(row.patient) if row.patient and is_somebody(row.patient) else None),
             result,
         )
         advance(len(rows))
+
+
+class LentImages:
+    """Files that another process opens, brought into memory as they are taken in: the workers cannot ask it."""
+
+    def __init__(self) -> None:
+        self._problems: dict[int, ImageError] = {}
+
+    def read(self, rows: Iterable[CaseRow]) -> Iterator[CaseRow]:
+        """The rows, one by one, with the content of what is lent."""
+        for row in rows:
+            if isinstance(row.origin, ImageFile) and isinstance(row.origin.path, LentPath):
+                try:
+                    with row.origin.open() as stream:
+                        content = stream.read(readers.MAX_BYTES + 1)
+                    row = replace(row, origin=ImageBytes(row.origin.path, content))
+                except (ImageError, OSError) as error:
+                    self._problems[id(row)] = error if isinstance(error, ImageError) else ImageError(str(error))
+            yield row
+
+    def problem(self, row: CaseRow) -> ImageError | None:
+        """Why a row's file cannot be had."""
+        return self._problems.pop(id(row), None)
 
 
 def _expand_folder(row: CaseRow, search: Found) -> list[CaseRow]:

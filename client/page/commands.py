@@ -30,7 +30,7 @@ def command(commands: Mapping[str, Command]) -> Command:
         from client.page.site_commands import SiteCommands
         from common.web.page_server import serve, show_link
 
-        person, screen = SiteCommands(options.home, options.actor.signer, commands), sys.stdout
+        person, screen = SiteCommands(options.home, options.signer, commands), sys.stdout
         build = lambda port: hospital_server(person, port, lambda url: show_link(url, screen))  # noqa: E731
         return serve(build, LOOPBACK, options.port)
 
