@@ -81,9 +81,9 @@ def _page_command() -> Command:
 
 
 def _guarded(name: str, command: Command) -> Command:
-    from client.access import gate
+    from client.access.command_guard import guard
 
-    return gate.guard(name, command)
+    return guard(name, command)
 
 
 PLACES: dict[str, str | Callable[[], Command]] = {

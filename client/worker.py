@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from client.__main__ import COMMANDS, UNGUARDED
-from client.access import door_messages, gate, handed_file
+from client.access import command_guard, door_messages, gate, handed_file
 from client.access.door_worker import PersonsProcess
 from client.access.named_files import NOT_HERE, lend_all, row
 from client.access.permissions import encrypted_data, rule_name
@@ -53,11 +53,16 @@ def _carry_out(tree: dict[str, object], channel: socket.socket, files: list[int]
     COMMANDS[name].arguments(parser)
     options = parser.parse_args(words, argparse.Namespace(command=name))
     options.home = site.folder
+    if row(options) in NOT_HERE:
+        raise AccessError(
+            f"{row(options)}: is given by the account that the site runs under alone, on its machine: it is about "
+            "the machine's disks. docs/access.md"
+        )
     lend_all(options, person.name, folder, _data_sets(site))
     if getattr(options, "config", None) is not None:
         _settle_data(options, persons, site)
     _refuse_what_is_not_for_here(options, site, admission.action)
-    return gate.run_admitted(command, options, site, gate.Actor(person, persons, admission))
+    return command_guard.run_admitted(command, options, site, gate.Actor(person, persons, admission))
 
 
 def _data_sets(site: SiteFolder) -> set[str]:
@@ -88,11 +93,6 @@ def _refuse_what_is_not_for_here(options: argparse.Namespace, site: SiteFolder, 
     Raises:
         AccessError: they are another command than its signer claimed, or one that is not for the door.
     """
-    if row(options) in NOT_HERE:
-        raise AccessError(
-            f"{row(options)}: is given by the account that the site runs under alone, on its machine: it is about "
-            "the machine's disks. docs/access.md"
-        )
     if row(options) == "catalogue take" and options.out is None:
         raise AccessError("catalogue take: say --out FILE, where it is to be written.")
     if (trusted := getattr(options, "trusted", PUBLISHERS_FILE)) != PUBLISHERS_FILE:

@@ -8,16 +8,13 @@ Who may come to the socket the folder itself says: its owner, and where its mode
 that group. All else in the folder is closed to both when the door opens.
 """
 
-import json
 import logging
 import os
-import selectors
 import signal
 import socket
 import stat
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -28,7 +25,7 @@ from typing import Any
 
 from client.access import door_messages, gate, handed_file
 from client.access.command_request import CommandRequest, new_challenge
-from client.access.door_messages import ENVIRONMENT, PLAIN
+from client.access.worker_process import GRACE_S, started_worker, wait_for
 from client.home import SiteFolder
 from common.audit.log import user
 from common.errors import AccessError, ConsiliumError
@@ -41,9 +38,6 @@ MOST_CALLERS, MOST_OF_ONE = 24, 8
 """At the same time; of one system user."""
 NOTE_S = 60.0
 """Of messages that are none, one line a system user in so long goes into the site's log."""
-GRACE_S = 30.0
-"""In which a command comes to its end whose caller has gone."""
-WORKER = "client.worker"
 
 
 class Doorkeeper:
@@ -122,44 +116,21 @@ class Doorkeeper:
         except (AccessError, EOFError, OSError) as error:
             door_messages.close(handles)
             self._note(uid)
-            _refuse(connection, str(error) or "nothing was asked in time.")
+            _refuse(connection, str(error) if isinstance(error, AccessError) else "nothing was asked in time.")
             return
         try:
             grant = gate.hand_over(*gate.check(self.site, request, uid, challenge), request)
-            with self._worker(grant, handles, tree) as worker:
-                status = _wait_for(worker, connection)
+            with started_worker(self.site.folder, grant, handles, tree) as worker:
+                self._workers.add(worker)
+                try:
+                    status = wait_for(worker, connection)
+                finally:
+                    self._workers.discard(worker)
             _say(connection, {"status": status})
         except (ConsiliumError, OSError) as error:  # the gate has written down why
             _refuse(connection, str(error))
         finally:
             door_messages.close(handles)
-
-    @contextmanager
-    def _worker(
-        self, grant: Mapping[str, Any], handles: Sequence[int], tree: Mapping[str, Any]
-    ) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
-        """The process that carries a command out."""
-        content = {"grant": grant, "folder": tree["folder"], "home": str(self.site.folder.resolve())}
-        paper, _ = handed_file.hold(json.dumps(content).encode())
-        source = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
-        stdin, stdout, stderr, channel, *rest = handles
-        command = [sys.executable, "-m", WORKER, *map(str, (paper, channel, *rest))]
-        try:
-            worker = subprocess.Popen(  # noqa: S603 (this program itself)
-                command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(paper, channel, *rest),
-                start_new_session=True, env={**os.environ, **_environment(tree), "PYTHONPATH": path},
-            )  # fmt: skip
-        finally:
-            os.close(paper)
-        self._workers.add(worker)
-        try:
-            yield worker
-        finally:
-            self._workers.discard(worker)
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
 
     def _end_workers(self) -> None:
         for worker in list(self._workers):
@@ -197,36 +168,6 @@ def _request_in(tree: Mapping[str, Any], handles: Sequence[int]) -> CommandReque
     return request
 
 
-def _wait_for(worker: subprocess.Popen[bytes], connection: socket.socket) -> int:
-    """The worker's exit status; Ctrl-C of the caller is passed on, and ends it where the caller has gone."""
-    end = os.pidfd_open(worker.pid)
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(end, selectors.EVENT_READ)
-            selector.register(connection, selectors.EVENT_READ)
-            patience_s = None
-            while True:
-                ready = {key.fileobj for key, _ in selector.select(patience_s)}
-                if end in ready:
-                    status = worker.wait()
-                    return status if status >= 0 else 128 - status
-                if not ready:  # the caller has gone, and the command has not come to its end
-                    worker.kill()
-                    return worker.wait()
-                try:
-                    tree, handles = door_messages.receive(connection)
-                    door_messages.close(handles)
-                    is_there = bool(tree.get("interrupt"))
-                except (AccessError, EOFError, OSError):
-                    is_there = False
-                worker.send_signal(signal.SIGINT)
-                if not is_there:
-                    selector.unregister(connection)
-                    patience_s = GRACE_S
-    finally:
-        os.close(end)
-
-
 def _peer(connection: socket.socket) -> int:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
@@ -242,15 +183,6 @@ def _say(connection: socket.socket, tree: Mapping[str, Any]) -> None:
         door_messages.send(connection, tree)
     except OSError:
         log.info("a caller had gone before the answer")
-
-
-def _environment(tree: Mapping[str, Any]) -> dict[str, str]:
-    """What of the caller's environment decides how its output looks."""
-    words = tree.get("environment")
-    return {
-        name: word for name, word in (words.items() if isinstance(words, dict) else ())
-        if name in ENVIRONMENT and isinstance(word, str) and PLAIN.fullmatch(word)
-    }  # fmt: skip
 
 
 def _bind(listener: socket.socket, handle: int, folder: Path) -> None:

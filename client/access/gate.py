@@ -1,34 +1,30 @@
 """The one place where a command is let in: who gives it, whether their role may, and a line in the site's log."""
 
-import argparse
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.access import door, permissions
+from client.access import permissions
 from client.access.command_request import CommandRequest, Signer, new_challenge
 from client.access.people import open_key, path_of
 from client.access.permissions import RULES, CommandRule
 from client.access.policy import Person, SitePolicy
 from client.access.policy_store import policy_store
-from client.access.signed_entries import UID, sign
+from client.access.signed_entries import UID
 from client.admission import Admission
 from client.home import Home, SiteFolder
 from client.sources.case_table import located
-from common.audit import acts
 from common.audit.entries import plain
-from common.audit.log import Log, user
-from common.cli.command import Command
+from common.audit.log import user
 from common.config import Encrypted
 from common.errors import AccessError, ConfigError, IdentityError
 
 NO_KEY, UNKNOWN, EXPIRED, NO_ROLE, NO_ROW = "no key", "unknown key", "not their time", "not their role", "no row"
 NO_SIGNATURE = "no signature"
-PAGE = "page"
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def let_in_for(data: Encrypted, action: str) -> Home:
     Raises:
         AccessError, ConfigError: as `admit`.
     """
-    return let_in(SiteFolder.at(_folder_of(data)), action)
+    return let_in(SiteFolder.at(folder_of(data)), action)
 
 
 def admit_founder(folder: Path) -> Home:
@@ -168,64 +164,6 @@ def _person(action: str, rule: CommandRule, policy: SitePolicy, public: str, why
     return person
 
 
-# --- commands behind it ----------------------------------------------------------------------------------------------
-
-
-def guard(name: str, command: Command) -> Command:
-    """The same command behind the gate; its help says who may."""
-
-    def arguments(parser: argparse.ArgumentParser) -> None:
-        command.arguments(parser)
-        for leaf in _leaves(parser):
-            leaf.add_argument(
-                "--as", dest="as_key", type=Path, metavar="KEY", help="the file of your key (HOME/me.key)"
-            )
-
-    def run(options: argparse.Namespace) -> int:
-        rule = RULES.get(action := permissions.rule_name(options))
-        if rule is not None and rule.roles is None:
-            options.here = admit_founder(options.home) if options.command == "restore" else None
-            return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
-        if door.is_anothers(folder := _folder(options)):
-            return _at_the_door(command, options, action, folder)
-        site = SiteFolder.at(folder)
-        return run_admitted(command, options, site, admit(site, action, options.as_key))
-
-    return replace(
-        command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{permissions.describe_rules(name)}"
-    )
-
-
-def _at_the_door(command: Command, options: argparse.Namespace, action: str, folder: Path) -> int:
-    """A command at a site whose folder is another system user's."""
-    key = options.as_key
-    options.signer = key if key is not None and not isinstance(key, Path) else open_key(path_of(key, None))
-    if action == PAGE:  # it is this process that shows it, and gives its commands at the door
-        return command.run(options)
-    return door.give(folder, options.line, action, options.signer, options=options)
-
-
-def run_admitted(command: Command, options: argparse.Namespace, site: SiteFolder, actor: Actor) -> int:
-    """Run a command for whoever was let in; what they did stands in the log under their signature."""
-    action = actor.admission.action
-    options.actor, options.signer, options.here = actor, actor.signer, Home(site.folder, actor.admission)
-    if not RULES[action].recorded:
-        return command.run(options)
-
-    def run_signed(options: argparse.Namespace) -> int:
-        status = command.run(options)
-        act = options.act
-        act.outcome = act.outcome or ("failed" if status else "done")
-        act.facts |= sign(site.site, action, act, actor.admission, actor.signer)
-        return status
-
-    def log(options: argparse.Namespace) -> Log | None:
-        site_log = _log(options) if action == "restore" else site.log
-        return site_log and replace(site_log, role=actor.label)
-
-    return acts.recorded(replace(command, run=run_signed), action, log).run(options)
-
-
 @contextmanager
 def _refusals(site: SiteFolder, action: str, uid: int) -> Iterator[dict[str, int | str]]:
     """Whoever is refused is written down."""
@@ -244,22 +182,9 @@ def _needed(rule: CommandRule, policy: SitePolicy) -> str:
     return f"It needs the role {permissions.role_names(rule)}: {', '.join(has) or 'nobody has it'}."
 
 
-def _folder(options: argparse.Namespace) -> Path:
-    """The site whose policy counts: that of --home, of an encrypted data set, or from whose folder one is restored."""
-    if options.command == "restore":
-        return Path(options.old)
-    if (data := permissions.encrypted_data(options) if hasattr(options, "config") else None) is not None:
-        return _folder_of(data)
-    return Path(getattr(options, "home", "site"))
-
-
-def _folder_of(data: Encrypted) -> Path:
+def folder_of(data: Encrypted) -> Path:
+    """The folder of the site whose data set this is."""
     return data.home or located(data.path).parent.parent
-
-
-def _log(options: argparse.Namespace) -> Log | None:
-    """That of a folder in which there may be no site yet."""
-    return SiteFolder(options.home).log if (options.home / "site.yaml").exists() else None
 
 
 def _refuse_others_folder(site: SiteFolder, action: str) -> None:
@@ -268,13 +193,3 @@ def _refuse_others_folder(site: SiteFolder, action: str) -> None:
             f"{site.folder}: belongs to user {owner}, and this is user {os.geteuid()}, who may not {action} there. Run "
             "it as the owner, so that the site can read what comes of it."
         )
-
-
-def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parsers below one that have no parsers below them."""
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    for action in below:
-        for name in sorted(action.choices):
-            yield from _leaves(action.choices[name])
-    if not below:
-        yield parser

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client import __main__ as hospital
-from client.access import gate
+from client.access import command_guard
 from client.access.permissions import ROLES, RULES, role_names, rule_name
 from client.plans import commands as plan_commands
 from common.audit.entries import plain
@@ -126,7 +126,7 @@ def leaves() -> Iterator[str]:
     for name, command in hospital.COMMANDS.items():
         parser = argparse.ArgumentParser(prog=name)
         command.arguments(parser)
-        yield from (leaf.prog for leaf in gate._leaves(parser))
+        yield from (leaf.prog for leaf in command_guard._leaves(parser))
 
 
 def words_of(row: str, by: Path) -> list[str]:
@@ -181,14 +181,14 @@ def test_a_command_without_a_row_is_refused_to_everybody(site: Site, capsys: pyt
         parser.add_argument("--home", type=Path)
 
     dance = Command("", arguments, lambda options: 0)
-    commands = {"dance": gate.guard("dance", dance)}
+    commands = {"dance": command_guard.guard("dance", dance)}
     for name in ("founder", *ROLES):
         arguments_ = ["dance", "--home", "site", "--as", str(site.file(name))]
         assert dispatch("", "", commands, arguments_) == 2
         assert "dance: no role may do this here" in capsys.readouterr().err
         assert site.entries()[-1].facts["refused"] == "no row"
     homeless = replace(dance, arguments=lambda parser: None)
-    assert dispatch("", "", {"dance": gate.guard("dance", homeless)}, ["dance"]) == 2
+    assert dispatch("", "", {"dance": command_guard.guard("dance", homeless)}, ["dance"]) == 2
 
 
 def test_every_help_ends_with_who_may(capsys: pytest.CaptureFixture[str]) -> None:
