@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _sign(options: argparse.Namespace) -> int:
     if proposal is None or len(options.proposal) < 8 or not proposal.digest.startswith(options.proposal):
         waits = f"{proposal.digest[:8]} waits" if proposal else "nothing waits"
         raise ConfigError(f"{options.proposal}: no such proposal; {waits}. Read it first: python -m client access show")
-    proposal.missing(policy_store(home).in_force())
+    proposal.missing(policy_store(home).in_force(), time.time())
     if bytes.fromhex(actor.signer.public) in proposal.document.signatures:
         raise ConfigError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
     show_changes(policy_store(home).in_force(), proposal)

@@ -60,6 +60,15 @@ class PolicyContent(Frozen):
         """Who may change it."""
         return tuple(person for person in self.people if OFFICER in person.roles and person.active(at_s))
 
+    def needed(self, at_s: float | None) -> int:
+        """How many data officers have to sign the next version.
+
+        Args:
+            at_s: when it is accepted, by the site's own clock; None: at whatever moment, so the fewest.
+        """
+        lasting = [p for p in self.people if OFFICER in p.roles and p.until_s is None and p.since_s <= (at_s or 0)]
+        return min(2, max(1, len(lasting), len(self.officers(at_s)) if at_s is not None else 0))
+
     def person(self, key: str) -> Person | None:
         """Whose key this is."""
         return next((person for person in self.people if person.key == key), None)
@@ -76,6 +85,19 @@ class PolicyContent(Frozen):
                 raise ConfigError(f"the {what} {twice} stands twice; expected one person, one name and one key.")
         if not any(OFFICER in person.roles and person.until_s is None for person in self.people):
             raise ConfigError(f"nobody is {OFFICER} without an end, and then nobody could change the policy any more.")
+
+    def refuse_lapse(self) -> None:
+        """Refuse what would leave one data officer alone when the time of the others is over.
+
+        Raises:
+            ConfigError: it would.
+        """
+        officers = [person for person in self.people if OFFICER in person.roles]
+        if len(officers) > 1 and sum(person.until_s is None for person in officers) < 2:
+            raise ConfigError(
+                f"of several people who are {OFFICER} two at least have no end: else one could wait, and be alone. "
+                "Limit the time of a third."
+            )
 
 
 @dataclass(frozen=True)
@@ -126,11 +148,13 @@ class SitePolicy:
             self, document=SignedDocument("policy", self.document.content, {**self.document.signatures, **more})
         )
 
-    def missing(self, before: "SitePolicy | None") -> int:
+    def missing(self, before: "SitePolicy | None", at_s: float | None) -> int:
         """How many signatures it still needs.
 
         Args:
             before: the version in force; None: there is none, and this is to be the first.
+            at_s: when it is accepted, by the site's own clock: those sign who are data officers then, and the date that
+                stands in it does not matter. None: as `PolicyContent.needed`.
 
         Raises:
             AccessError: it does not follow on that one, or is signed by somebody else.
@@ -146,7 +170,8 @@ class SitePolicy:
             )
         if base and content.made_s < base.made_s:
             raise AccessError(f"policy version {version} was made before version {version - 1}. {HOW_TO}")
-        officers = {person.key: person for person in (base or content).officers(content.made_s)}
+        people = (base or content).people
+        officers = {p.key: p for p in people if OFFICER in p.roles and (base is None or at_s is None or p.active(at_s))}
         for key in self.document.signatures:
             if key.hex() not in officers:
                 raise AccessError(
@@ -159,5 +184,5 @@ class SitePolicy:
                 raise AccessError(
                     f"policy version {version}: the signature is not {name}'s: it was changed since. {HOW_TO}"
                 ) from None
-        needed = min(2, len(officers)) if base else 1
+        needed = base.needed(at_s) if base else 1
         return max(0, needed - len(self.document.signatures))

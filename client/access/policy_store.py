@@ -4,11 +4,13 @@ access/1, access/2 …    every version that came into force
 access/proposal         a version that one data officer has signed
 
 A version names the digest of the one before and is signed by data officers of that one, so a chain from the first to
-the newest can be checked from the files alone. What files cannot show is that the newest ones were taken away: the
-site's log, which only grows, remembers the digest of each version that came into force, and both have to agree.
+the newest can be checked from the files alone. What files cannot show is that the newest ones were taken away, and when
+each was accepted: the site's log, which only grows, remembers both, by this machine's clock. Who may sign a version are
+the data officers of the moment when it was accepted, whatever date its writer put into it.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +27,7 @@ from common.storage.files import replace
 EVENT = "policy"
 """What the log calls a version that came into force."""
 CLOCK_S = 600
-"""A policy may be made so long in the future by this machine's clock, and no longer: else one officer could name a time
-when the other's has ended, and sign alone."""
+"""A policy may be made so long in the future by this machine's clock, and no longer."""
 
 
 def policy_store(home: SiteFolder) -> "PolicyStore":
@@ -53,7 +54,7 @@ class PolicyStore:
         Raises:
             ConfigError: there was a policy here before.
         """
-        if self.exists or self._logged_digests():
+        if self.exists or self._acceptances():
             raise ConfigError(f"{self.folder}: this site has a policy already. {HOW_TO}")
         person = Person(name=name, key=public, roles=ROLES)
         content = PolicyContent(
@@ -86,8 +87,9 @@ class PolicyStore:
             AccessError: as `newest`, and if it was set back or is not the one that the log remembers.
             AuditError: the log is not what was written.
         """
-        chain, logged = self._chain(), self._logged_digests()
-        for version, digest in logged.items():
+        logged = self._acceptances()
+        chain = self._chain(logged)
+        for version, (digest, _) in logged.items():
             if version > len(chain) or chain[version - 1].digest != digest:
                 raise AccessError(
                     f"{self.folder}: version {version} of the policy, which the site's log knows, is gone or another: "
@@ -123,8 +125,10 @@ class PolicyStore:
 
         Raises:
             AccessError: it does not follow on the one in force, or is not signed rightly.
+            ConfigError: it would leave one data officer alone some day.
         """
-        if policy.missing(self.in_force()):
+        policy.content.refuse_lapse()
+        if policy.missing(self.in_force(), time.time()):
             replace(self.folder / "proposal", policy.document.encode())
             return False
         self.enact(policy)
@@ -135,11 +139,18 @@ class PolicyStore:
     def _file(self, version: int) -> Path:
         return self.folder / str(version)
 
-    def _chain(self) -> list[SitePolicy]:
+    def _chain(self, acceptances: Mapping[int, tuple[str, float]] | None = None) -> list[SitePolicy]:
+        """All versions, checked.
+
+        Args:
+            acceptances: as the log has them; a version that it does not know is accepted now. None: the log is not
+                asked, and whoever was ever a data officer of the version before may have signed.
+        """
         chain: list[SitePolicy] = []
         while (path := self._file(len(chain) + 1)).exists():
             policy = SitePolicy.read(path.read_bytes())
-            if policy.missing(chain[-1] if chain else None):
+            at_s = acceptances.get(len(chain) + 1, ("", time.time()))[1] if acceptances is not None else None
+            if policy.missing(chain[-1] if chain else None, at_s):
                 raise AccessError(f"{path}: is signed by one alone, and two are needed. {HOW_TO}")
             if policy.content.site != self.site or policy.content.made_s > time.time() + CLOCK_S:
                 raise AccessError(f"{path}: the policy of site {policy.content.site}, or made in the future. {HOW_TO}")
@@ -155,11 +166,11 @@ class PolicyStore:
         facts: dict[str, int | str] = {"version": policy.content.version, "digest": policy.digest}
         self.log.record(EVENT, facts=facts)
 
-    def _logged_digests(self) -> dict[int, str]:
-        """Versions and digests that the log knows."""
-        digests = {}
+    def _acceptances(self) -> dict[int, tuple[str, float]]:
+        """The versions that the log knows: digest of each, and when it was accepted, by this machine's clock."""
+        acceptances: dict[int, tuple[str, float]] = {}
         for number, line in enumerate(self.log.lines()) if self.log.exists else ():
             if f'"what":"{EVENT}"'.encode() in line:
                 entry = decode(line, number, str(self.log.folder))
-                digests[int(entry.facts["version"])] = str(entry.facts["digest"])
-        return digests
+                acceptances.setdefault(int(entry.facts["version"]), (str(entry.facts["digest"]), entry.at_s))
+        return acceptances

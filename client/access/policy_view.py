@@ -30,7 +30,7 @@ def show_proposal(before: SitePolicy, proposal: SitePolicy) -> None:
     """Print what a proposal would change in the version before it, or why it cannot come into force."""
     print(f"\nProposal {proposal.digest[:8]}, which waits for a second signature:")
     try:
-        proposal.missing(before)
+        proposal.missing(before, time.time())
         show_changes(before, proposal)
     except AccessError as error:
         print(f"  cannot come into force: {error}")

@@ -63,7 +63,7 @@ def test_a_change_counts_when_two_data_officers_have_signed_it(site: Site, capsy
 
 def test_taking_the_second_officer_out_needs_the_second_officer(site: Site) -> None:
     for change in (["--remove", "bruno"], ["--roles", "bruno", "operator"], ["--until", "bruno", "2026-01-01"]):
-        assert site.type("access", "propose", *change) == 0
+        assert site.type("access", "propose", *change) == (2 if "--until" in change else 0)
         assert len(policy_store(site.home).in_force().content.officers(time.time())) == 2
 
 
@@ -174,12 +174,53 @@ def test_a_site_of_an_earlier_release_begins_its_policy_once(site: Site) -> None
     assert site.type("access", "begin") == 2
 
 
-def test_naming_a_time_when_the_other_s_has_ended_does_not_make_one_alone(site: Site) -> None:
-    soon = int(time.time()) + 10 * CLOCK_S
-    site.put(site.member("bruno", "data-officer", until_s=soon), by=("founder", "bruno"))
-    later = site.sign(site.content(purposes=("anything",), made_s=soon + 1), "founder")
+def test_naming_a_time_in_the_future_makes_no_policy(site: Site) -> None:
+    later = site.sign(site.content(purposes=("anything",), made_s=int(time.time()) + 10 * CLOCK_S), "founder", "bruno")
     written(site, later)
     assert "made in the future" in refused(site)
+
+
+def test_a_date_of_the_writer_s_own_makes_nobody_alone(site: Site) -> None:
+    """One officer alone dated a version to when the other was none yet, or none any more."""
+    both, now = ("founder", "bruno"), int(time.time())
+    for until in ({"until_s": now + 60}, {"since_s": now - 60, "until_s": now + 60}):
+        limited = site.content(site.member("bruno", "data-officer", **until))
+        with pytest.raises(ConfigError, match="two at least have no end"):
+            policy_store(site.home).offer(site.sign(limited, *both))
+    site.put(site.member("bruno", "data-officer", since_s=now - 5), site.member("dora", "data-officer"), by=both)
+    for made_s in (now - 3600, now - 6, now, now + 300):
+        alone = site.content(
+            purposes=("anything",), made_s=max(made_s, policy_store(site.home).in_force().content.made_s)
+        )
+        assert not policy_store(site.home).offer(site.sign(alone, "founder"))
+        with pytest.raises(AccessError, match="made before"):
+            policy_store(site.home).offer(site.sign(alone.model_copy(update={"made_s": now - 3600}), "founder"))
+    written(site, site.sign(alone, "founder"))
+    assert "signed by one alone" in refused(site)
+
+
+def test_who_signs_is_an_officer_when_it_is_accepted_not_when_it_was_dated(site: Site) -> None:
+    both, now = ("founder", "bruno"), int(time.time())
+    old = site.member("dora", "data-officer", until_s=now - 10)
+    site.put(old, site.member("emil", "data-officer", since_s=now + 1000), by=both)
+    for second in ("dora", "emil"):
+        dated = site.content(purposes=("anything",), made_s=now)
+        with pytest.raises(AccessError, match="no data-officer's"):
+            policy_store(site.home).offer(site.sign(dated, "founder", second))
+        written(site, site.sign(dated, "founder", second))
+        assert "no data-officer's" in refused(site)
+        (site.home.folder / "access" / "4").unlink()
+
+
+def test_an_officer_whose_time_ends_stays_in_what_they_signed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, now = ("founder", "bruno"), time.time()
+    site.put(site.member("dora", "data-officer", until_s=int(now) + 3600), by=both)
+    site.put(by=("dora", "bruno"), purposes=("audit",))
+    monkeypatch.setattr(time, "time", lambda: now + 4000)
+    assert policy_store(site.home).in_force().content.purposes == ("audit",)
+    waits = site.sign(site.content(purposes=("x",)), "dora", "bruno")
+    with pytest.raises(AccessError, match="no data-officer's"):
+        policy_store(site.home).offer(waits)
 
 
 def test_a_version_that_was_made_before_the_one_before_it_is_refused(site: Site) -> None:
