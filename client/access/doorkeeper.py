@@ -4,7 +4,7 @@ One thread waits at the socket `door` of the site's folder, one goes with each c
 looked at before it is bounded, and nothing is done before the gate has checked the signature; then a process of its own
 carries the command out (`client.worker`), with the caller's streams and the descriptors that came with it.
 
-Who may come to the socket the folder itself says: its owner, and where its mode lets its group through (chmod 710),
+Who may come to the socket the folder itself says: its owner, and where its mode lets its group through (chmod 2710),
 that group. All else in the folder is closed to both when the door opens.
 """
 
@@ -28,6 +28,7 @@ from client.access.command_request import CommandRequest, new_challenge
 from client.access.worker_process import GRACE_S, started_worker, wait_for
 from client.home import SiteFolder
 from common.audit.log import user
+from common.cli.terminal import word
 from common.errors import AccessError, ConsiliumError
 
 log = logging.getLogger("consilium")
@@ -200,20 +201,22 @@ def _bind(listener: socket.socket, handle: int, folder: Path) -> None:
         os.umask(before)
     state = folder.stat()
     if state.st_mode & stat.S_IXGRP:
-        try:
-            os.chown(path, -1, state.st_gid)
-        except PermissionError:
-            raise AccessError(
-                f"{folder}: is open for group {state.st_gid}, of which {user()} is no member, so its door cannot be "
-                "that group's. Make it one, or close the folder: chmod 700."
-            ) from None
+        if path.stat().st_gid != state.st_gid:
+            try:
+                os.chown(path, -1, state.st_gid)
+            except PermissionError:
+                raise AccessError(
+                    f"{folder}: is open for group {state.st_gid}, and {user()} cannot give its door to that group. Let "
+                    f"what is made in the folder be the group's: chmod 2710 {word(folder)}. docs/access.md"
+                ) from None
         path.chmod(0o660)
     listener.listen(MOST_CALLERS)
 
 
 def _close_to_others(folder: Path) -> None:
     """Nothing in the folder but the door is for its group, nor for others."""
-    folder.chmod(folder.stat().st_mode & 0o710)
+    if (mode := folder.stat().st_mode & 0o7777) & 0o067:
+        folder.chmod(mode & ~0o067)
     for path in folder.iterdir():
         if not path.is_symlink() and path.name != door_messages.NAME and (mode := path.stat().st_mode & 0o7777) & 0o077:
             path.chmod(mode & 0o7700)

@@ -31,7 +31,7 @@ def started_worker(
     source = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
     stdin, stdout, stderr, channel, *rest = handles
-    command = [sys.executable, "-m", WORKER, *map(str, (paper, channel, *rest))]
+    command = [sys.executable, "-P", "-m", WORKER, *map(str, (paper, channel, *rest))]
     try:
         worker = subprocess.Popen(  # noqa: S603 (this program itself)
             command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(paper, channel, *rest),

@@ -53,7 +53,7 @@ def machine() -> Iterator[Machine]:
         custody.begin(place / "away.recovery")
         source = folder_of_dicoms(place / "export", 6, size=8)
         importer.run(custody, ImportRequest(Folder(kind="folder", path=source), "chest"))
-        give_away(place / "site", SERVICE, mode=0o710)
+        give_away(place / "site", SERVICE, mode=0o2710)
         homes = {}
         for name, uid in (("ana", ANA), ("ben", BEN), ("outsider", OUTSIDER)):
             homes[name] = place / f"home-{name}"
@@ -63,7 +63,7 @@ def machine() -> Iterator[Machine]:
             give_away(homes[name], uid)
         give_away(shutil.copytree(source, homes["ana"] / "export"), ANA)
         with ExitStack() as stack:
-            stack.enter_context(account(python, SERVICE, place, str(place / "site"), groups=(GROUP,)))
+            stack.enter_context(account(python, SERVICE, place, str(place / "site")))
             people = [
                 stack.enter_context(account(python, uid, homes[name], groups=groups))
                 for name, uid, groups in (("ana", ANA, (GROUP,)), ("ben", BEN, (GROUP,)), ("outsider", OUTSIDER, ()))
