@@ -21,6 +21,7 @@ ConsiliumError
 ├── AuditError          a log of what was done that is not what was written, or a history that was changed
 ├── AccessError         something that the policy lets somebody else do
 ├── EncoderError        a file that is no encoder, or an encoder that is not here
+├── PluginError         a plug-in that is not installed, is another wheel, or fails; `cause` says which
 ├── PackageError        a shared model that is damaged, changed, or of a publisher that is not trusted here
 ├── CatalogueError      an entry that cannot be made, taken or shown, or a catalogue that contradicts what was seen
 └── RunError            a run's folder: occupied, damaged, or of another configuration
@@ -174,6 +175,21 @@ class EncoderError(ConsiliumError):
     """A file that is no encoder, or an encoder that is asked for and is not here."""
 
     code = "ENCODER"
+
+
+class PluginError(ConsiliumError):
+    """A plug-in that is not installed, is another wheel than was named, is not allowed, or fails.
+
+    Args:
+        cause: one word for the coordinator, e.g. "plugin-absent" (`common.refusals`).
+        message: what, what was expected, what to do.
+    """
+
+    code = "PLUGIN"
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class PackageError(ConsiliumError):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from common.errors import ConsiliumError, QuorumError, SecAggError
+from common.errors import ConsiliumError, PluginError, QuorumError, SecAggError
 
 Ends = Literal["again", "question", "run"]
 TABLE = Path(__file__).with_name("refusals.csv")
@@ -51,7 +51,7 @@ CODES: Mapping[str, RefusalCode] = _read_codes()
 
 def code_of(error: Exception) -> str:
     """What the coordinator may read of an error."""
-    if isinstance(error, SecAggError) and error.cause in CODES:
+    if isinstance(error, SecAggError | PluginError) and error.cause in CODES:
         return error.cause
     if isinstance(error, ConsiliumError):
         return error.code

@@ -50,6 +50,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--remove", action="append", default=[], metavar="NAME", help="may do nothing any more")
     add("--purposes", metavar="P,P", help="which plans may be approved for")
     add("--results-to", nargs="*", metavar="ARCHIVE", help='archives for results, "NAME ADDRESS" each, as `pacs list`')
+    add("--plugins", nargs="*", metavar="NAME[@DIGEST]", help="wheels whose code plans may use; all that are to be")
     sign = actions.add_parser("sign", help="sign what another data officer proposes")
     sign.add_argument("proposal", metavar="PROPOSAL", help="the beginning of its digest, as `access show` has it")
     show = actions.add_parser("show", help="people, roles, what waits")
@@ -94,6 +95,8 @@ def _show(options: argparse.Namespace) -> int:
     console.print(f"Plans may be approved for: {', '.join(content.purposes) or 'nothing'}.", markup=False)
     if content.archives:
         console.print(f"Results may be sent to: {'; '.join(content.archives)}.", markup=False)
+    if content.plugins:
+        console.print(f"Plug-ins that plans may use: {'; '.join(content.plugins)}.", markup=False)
     console.print(people_table(content, short_keys=console.is_terminal))
     console.print(rules_table())
     if alone := lone_officer_warning(content):

@@ -50,11 +50,13 @@ class PolicyContent(Frozen):
     people: tuple[Person, ...]
     archives: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]* [!-~]{1,300}$")], ...] = ()
     """Image archives that results may be sent to: name and address of each."""
+    plugins: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*@[0-9a-f]{64}$")], ...] = ()
+    """Plug-ins that plans may name, and models that others share: NAME@DIGEST each."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is signed: without archives just as releases wrote it that knew of none."""
+        """As it is signed: without archives or plug-ins just as releases wrote it that knew of none."""
         tree: dict[str, Any] = self.model_dump(mode="json")
-        return tree if self.archives else {key: value for key, value in tree.items() if key != "archives"}
+        return {key: value for key, value in tree.items() if value or key not in ("archives", "plugins")}
 
     def officers(self, at_s: float) -> tuple[Person, ...]:
         """Who may change it."""

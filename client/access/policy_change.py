@@ -12,6 +12,7 @@ from client.access.policy_store import policy_store
 from client.home import SiteFolder
 from common.audit.log import user
 from common.errors import ConfigError
+from common.plugins import find_plugin
 from common.trust.joining import checked_name
 
 
@@ -60,10 +61,12 @@ def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyCo
         change(name, until_s=_midnight_s(day) + 86_400)
     purposes = content.purposes if options.purposes is None else tuple(filter(None, options.purposes.split(",")))
     archives = content.archives if options.results_to is None else tuple(dict.fromkeys(options.results_to))
-    after = (tuple(people.values()), purposes, archives)
-    if after == (content.people, content.purposes, content.archives):
+    plugins = content.plugins if options.plugins is None else tuple(dict.fromkeys(map(_plugin, options.plugins)))
+    after = (tuple(people.values()), purposes, archives, plugins)
+    if after == (content.people, content.purposes, content.archives, content.plugins):
         raise ConfigError(
-            "nothing would change; expected --add, --roles, --remove, --since, --until, --purposes or --results-to."
+            "nothing would change; expected --add, --roles, --remove, --since, --until, --purposes, --results-to or "
+            "--plugins."
         )
     return PolicyContent(
         site=content.site,
@@ -73,6 +76,7 @@ def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyCo
         purposes=purposes,
         people=tuple(people.values()),
         archives=archives,
+        plugins=plugins,
     )
 
 
@@ -85,6 +89,11 @@ def lone_officer_warning(content: PolicyContent) -> str:
         f"One person alone, {name}, can change the policy. Name a second {OFFICER}: they run `python -m client access "
         f"person NAME`, and you `python -m client access propose --add NAME KEY {OFFICER}`."
     )
+
+
+def _plugin(text: str) -> str:
+    """NAME@DIGEST; of a name alone, with the digest of what is installed here."""
+    return text if "@" in text else f"{text}@{find_plugin(text).sha256}"
 
 
 def _roles(text: str) -> tuple[permissions.Role, ...]:

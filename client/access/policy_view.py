@@ -47,6 +47,9 @@ def show_changes(before: SitePolicy, after: SitePolicy) -> None:
     if before.content.archives != after.content.archives:
         old_archives, new_archives = ("; ".join(policy.content.archives) or "none" for policy in (before, after))
         print(f"  archives that results may be sent to: {old_archives}  →  {new_archives}")
+    if before.content.plugins != after.content.plugins:
+        old_plugins, new_plugins = ("; ".join(policy.content.plugins) or "none" for policy in (before, after))
+        print(f"  plug-ins, code of others that plans may use here: {old_plugins}  →  {new_plugins}")
 
 
 def _describe(person: Person | None) -> str:

@@ -10,10 +10,19 @@ import time
 
 from client.access.policy_store import policy_store
 from client.home import Home
-from client.plans import near, plan_encoders
+from client.plans import near, plan_encoders, plan_plugins
 from client.plans.inbox import PlanInbox
 from client.privacy.plan_account import refuse_unbounded
-from common.errors import AuditError, ConfigError, EncoderError, IdentityError, PackageError, PlanError, PolicyError
+from common.errors import (
+    AuditError,
+    ConfigError,
+    EncoderError,
+    IdentityError,
+    PackageError,
+    PlanError,
+    PluginError,
+    PolicyError,
+)
 from common.plans import floors
 from common.plans.first_weights import refuse_unfit_beginning
 from common.plans.plan import RunPlan
@@ -29,6 +38,7 @@ def approved_plan(home: Home, digest: str) -> RunPlan:
     Raises:
         AuditError: the coordinator's log is not the one that was seen before.
         PlanError: not known, not approved, or there is an objection to it. Nothing is answered then.
+        PluginError: it names a plug-in that is not here, is another wheel, or is not allowed; nor then.
         IdentityError: the roster has not this site under this key; nor then.
     """
     inbox = PlanInbox(home)
@@ -48,6 +58,7 @@ def approved_plan(home: Home, digest: str) -> RunPlan:
             f"{home.site}: the roster has no active member of this name and key. Was `site` in site.yaml changed, "
             "or the site suspended? Ask the coordinator.",
         )
+    plan_plugins.refuse_unfit(home, plan)  # before all else, and with a code of its own for the coordinator
     if reason := objection(home, plan):
         raise PlanError(f"{home.site}: {reason}")
     return plan
@@ -65,6 +76,7 @@ def objection(home: Home, plan: RunPlan) -> str:
                 "was made before this site was restored from a backup, so it is over here. Ask the coordinator for a "
                 f"new plan, made after {minute}: clocks may differ by {CLOCKS_S / 60:g} minutes."
             )
+        plan_plugins.refuse_unfit(home, plan)
         plan.refuse_unfit(time.time())
         if content.purpose not in settings.policy.purposes:
             raise PlanError(f"purpose '{content.purpose}' is not in policy.purposes of site.yaml.")
@@ -86,7 +98,7 @@ def objection(home: Home, plan: RunPlan) -> str:
             floors.refuse_small_draw(len(content.cohort), content.training.federation)
         near.refuse_planned(PlanInbox(home), plan, dict.fromkeys(content.cohort))
         near.refuse_beginning(PlanInbox(home), plan, dict.fromkeys(content.cohort))
-    except (PlanError, PolicyError, EncoderError, PackageError) as error:
+    except (PlanError, PolicyError, EncoderError, PackageError, PluginError) as error:
         return str(error)
     return ""
 

@@ -86,7 +86,7 @@ def _beginnings(inbox: PlanInbox, plan: RunPlan) -> Iterator[tuple[RunPlan, Over
 
 
 def _is_network(plan: RunPlan) -> bool:
-    return not plan.content.models and plan.content.training.model.kind == "cnn"
+    return not plan.content.models and plan.content.training.model.kind != "svm"
 
 
 def _evaluated(inbox: PlanInbox, plan: RunPlan) -> Iterator[tuple[RunPlan, Over]]:

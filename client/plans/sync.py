@@ -9,7 +9,7 @@ from typing import Any
 from client.connection.gateway_client import GatewayClient
 from client.connection.retry import ConnectionStatus
 from client.home import Home
-from client.plans import judge
+from client.plans import judge, plan_plugins
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
@@ -24,7 +24,7 @@ log = logging.getLogger("consilium")
 
 @dataclass(frozen=True)
 class ImageState:
-    """The images of a plan that are not ready."""
+    """What a plan waits for at this site: its images, or a plug-in that is not here or not allowed."""
 
     plan: str = ""
     """Its name; none: all are ready."""
@@ -106,6 +106,8 @@ def report_status(home: Home, status: ConnectionStatus | None, images: ImageStat
     content |= {"release": VERSION, "code": code_digest()}
     if status is not None:
         content |= {"what": status.what, "detail": status.detail, "error": status.code}
+    if status is not None and not images.plan:
+        images = ImageState(*plan_plugins.first_refusal(home))
     if status is not None and images.plan:
         what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
         content |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}

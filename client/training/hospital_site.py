@@ -100,7 +100,7 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
     def begin_before(secured: SecuredSite) -> Answer:
         return BeginningSite(AuditingSite(secured, room), PlanInbox(home), plan).answer
 
-    stands_before = begin_before if training.model.kind == "cnn" else None
+    stands_before = begin_before if training.model.kind != "svm" else None
     account = account_of(home, plan, partial(sync.tell_account, home))
     return NodeSite(site, binding, home=home, room=room, before=stands_before, account=account)
 

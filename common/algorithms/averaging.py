@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.algorithms import RoundTotal, State, WorkQuestion
-from common.algorithms.strategies import STRATEGIES, Strategy
+from common.algorithms.strategies import Strategy, strategy_of
 from common.config import Federation
 from common.messages.transport import Request
 from common.models import Model
@@ -33,7 +33,7 @@ class Averaging:
 
     @property
     def _strategy(self) -> Strategy:
-        return STRATEGIES[self.plan.strategy]
+        return strategy_of(self.plan)
 
     def start(self) -> State:
         """Fresh weights, everything else zero."""

@@ -25,10 +25,11 @@ from common.errors import WireError
 from common.imaging import Pipeline
 from common.messages.noised_layout import schedule_for
 from common.messages.transport import Request
-from common.metrics import noised_outcomes, out_of_distribution, performance
+from common.metrics import noised_outcomes, out_of_distribution, performance, plugin_metric
 from common.models import Model
 from common.models.svm import LinearSvm
 from common.models.unit_head import UnitHead
+from common.plugins import Part
 from common.privacy.price_list import Schedule
 from common.secagg.key_period_plan import least_draw, threshold
 from common.types import Tensors, prefixed, under
@@ -105,7 +106,14 @@ def for_one(config: TrainingT) -> TrainingT:
     plan = config.federation
     moments = "averaged" if plan.local.optimizer == "adam" else "fresh"
     local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0, "private": ()})
-    changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
+    changes = {
+        "local": local,
+        "strategy": "fedavg",
+        "part": None,
+        "fraction": 1.0,
+        "quorum": 1,
+        "server_learning_rate": None,
+    }
     return config.model_copy(update={"federation": plan.model_copy(update=changes)})
 
 
@@ -131,6 +139,8 @@ class Course:
     questions was asked before. None: it carries nothing."""
     initial: Tensors | None = None
     """Weights to begin from; none: fresh ones."""
+    metrics: tuple[Part, ...] = ()
+    """Of plug-ins, read off the same sums."""
 
     @classmethod
     def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], plan_sites: int = 0) -> Self:
@@ -149,7 +159,7 @@ class Course:
             algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
         return cls(
             plan, algorithm or Averaging(plan, model, seed, len(sites)), tuple(sites), seed, pipeline.fingerprint(),
-            pipeline.needs_statistics, config.likeness, plan_sites,
+            pipeline.needs_statistics, config.likeness, plan_sites, metrics=config.metrics,
         )  # fmt: skip
 
     def start(self) -> Place:
@@ -299,6 +309,10 @@ class Course:
         while place.number < number and not self.over(place):
             place = self.after(place, VOID)
         return place if place.number == number and not self.over(place) else None
+
+    def figures(self, counts: Tensors) -> dict[str, float | None]:
+        """What a round's record says of summed outcomes."""
+        return performance.summary_of_counts(counts) | plugin_metric.figures(self.metrics, counts)
 
     def select(self, selection: Tensors, counts: Tensors) -> Tensors:
         """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""

@@ -6,17 +6,19 @@
     fedavgm   Hsu et al., 2019: momentum on the mean difference.
     fedadam, fedyogi  Reddi et al., ICLR 2021: adaptive steps on the mean difference.
 
-`STRATEGIES` is the registry; docs/extending.md adds one to it.
+`STRATEGIES` is the registry; a plug-in's strategy is an object of the same class `Strategy` (docs/plugins.md).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Federation
+from common.errors import PluginError
+from common.plugins import Part, load_part, run_part
 from common.types import Tensors
 
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al., section 5
@@ -77,3 +79,50 @@ STRATEGIES: dict[str, Strategy] = {
     "fedadam": Strategy(_adaptive(_adam), memory=("velocity", "square"), rate=0.01),
     "fedyogi": Strategy(_adaptive(_yogi), memory=("velocity", "square"), rate=0.01),
 }
+
+
+def strategy_of(settings: Federation) -> Strategy:
+    """The strategy that a configuration names, built in or a plug-in's.
+
+    Raises:
+        PluginError: the plug-in is not here, or offers no `Strategy`.
+    """
+    if settings.part is None:
+        return STRATEGIES[settings.strategy]
+    strategy = load_part("strategies", settings.part)
+    if not isinstance(strategy, Strategy) or STATE & set(strategy.memory):
+        raise PluginError(
+            "plugin-fails", f"{settings.part}: expected a Strategy of common.algorithms.strategies, its memory under "
+            f"other names than {', '.join(sorted(STATE))}; got {strategy!r}.",
+        )  # fmt: skip
+    return replace(strategy, step=_guarded(settings.part, strategy))
+
+
+STATE = {"weights", "moments", "control", "delta", "weight"}
+"""Names that a round's state and sums have already."""
+
+
+def _guarded(part: Part, strategy: Strategy) -> Step:
+    """A plug-in's step, whose answer has just the arrays that it should."""
+
+    def step(settings: Federation, mean: Tensors, memory: Memory) -> tuple[Tensors, Memory]:
+        answer = run_part(part, strategy.step, settings, mean, memory)
+        try:
+            direction, changes = answer
+            fits = set(changes) <= set(strategy.memory)
+            fits &= all(_shapes(arrays) == _shapes(mean) for arrays in (direction, *changes.values()))
+        except (TypeError, ValueError, AttributeError):
+            fits = False
+        if not fits:
+            raise PluginError(
+                "plugin-fails", f"{part}: expected a direction, and arrays of its memory "
+                f"({', '.join(strategy.memory)}), of the weights' names and shapes, all finite.",
+            )  # fmt: skip
+        return direction, changes
+
+    return step
+
+
+def _shapes(arrays: Tensors) -> dict[str, tuple[int, ...]]:
+    """Shapes by name; of an array that is not finite, none that fits."""
+    return {n: np.shape(a) if np.isfinite(a).all() else (-1,) for n, a in arrays.items()}

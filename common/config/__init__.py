@@ -24,7 +24,7 @@ from common.config.data_settings import (
     WithFindings,
 )
 from common.config.federation_settings import Federation, Local, Simulated
-from common.config.model_settings import Cnn, ModelConfig, Svm
+from common.config.model_settings import Cnn, Described, ModelConfig, Network, PluginNetwork, Svm
 from common.config.privacy_settings import Privacy
 from common.config.run_settings import Config, Personalise, PlanTerms, Training
 from common.config.section import Count, Fraction, Frozen, Positive
@@ -38,6 +38,7 @@ __all__ = [
     "Count",
     "Data",
     "DataSource",
+    "Described",
     "Download",
     "Encrypted",
     "Federation",
@@ -47,9 +48,11 @@ __all__ = [
     "Local",
     "Manifest",
     "ModelConfig",
+    "Network",
     "Npz",
     "Personalise",
     "PlanTerms",
+    "PluginNetwork",
     "Positive",
     "Privacy",
     "Simulated",

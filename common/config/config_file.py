@@ -9,12 +9,14 @@ from pydantic import ValidationError
 
 from common.config.config_faults import readable
 from common.config.data_settings import Data, Encrypted, Npz, Synthetic
-from common.config.model_settings import Svm
+from common.config.model_settings import PluginNetwork, Svm
 from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
-from common.errors import ConfigError, EncoderError
+from common.errors import ConfigError, EncoderError, PluginError
 from common.imaging.embedding import Embed
 from common.storage.lent_path import LentPath
+from common.imaging.plugin_step import PluginStep
+from common.plugins import checked_settings, load_part
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -56,7 +58,7 @@ def from_tree(tree: dict[str, Any], path: Path) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(readable(path, error, Config)) from None
-    return _resolve_paths(_settle_encoders(config, path), path.resolve().parent)
+    return _resolve_paths(_settle_plugins(_settle_encoders(config, path), path), path.resolve().parent)
 
 
 def lay_over(tree: dict[str, Any], override: str) -> None:
@@ -88,6 +90,30 @@ def _settle_encoders(config: Config, path: Path) -> Config:
         return settled
     parts = config.model.parts or embed.channels_of_layers()
     return settled.model_copy(update={"model": config.model.model_copy(update={"parts": parts})})
+
+
+def _settle_plugins(config: Config, path: Path) -> Config:
+    """With version and digest of each plug-in that the configuration names, whose settings are checked.
+
+    Raises:
+        PluginError: naming the file and the part.
+    """
+    if not config.parts():
+        return config
+    try:
+        model, part = config.model, config.federation.part
+        update: dict[str, object] = {
+            "preprocess": tuple(s.settled() if isinstance(s, PluginStep) else s for s in config.preprocess),
+            "federation": config.federation.model_copy(update={"part": part and part.settled()}),
+            "metrics": tuple(metric.settled() for metric in config.metrics),
+        }
+        if isinstance(model, PluginNetwork):
+            settled = model.part.settled()
+            checked_settings(settled, load_part("models", settled), model.settings)
+            update["model"] = model.model_copy(update={"part": settled})
+    except PluginError as error:
+        raise PluginError(error.cause, f"{path}: {error}") from None
+    return config.model_copy(update=update)
 
 
 def _resolve_paths(config: Config, base: Path) -> Config:

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from common.config.section import Count, Fraction, Frozen, Positive
+from common.plugins import Part
 
 
 class Local(Frozen):
@@ -51,9 +52,11 @@ class Federation(Frozen):
     """The rounds."""
 
     rounds: Count = 20
-    strategy: Literal["fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
+    strategy: Literal["fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedyogi", "plugin"] = "fedavg"
+    part: Annotated[Part | None, Field(exclude_if=lambda part: part is None)] = None
+    """Of strategy plugin: which of a plug-in's `strategies`, DISTRIBUTION:NAME."""
     server_learning_rate: Positive | None = None
-    """None: 1 for means and momentum, 0.01 for fedadam and fedyogi."""
+    """None: 1 for means and momentum, 0.01 for fedadam and fedyogi; of a plug-in, its own."""
     server_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     local: Local = Local()
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -83,6 +86,8 @@ class Federation(Frozen):
             raise ValueError("strategy scaffold corrects plain gradients: set local.optimizer to sgd")
         if self.strategy == "fedprox" and not self.local.proximal:
             raise ValueError("strategy fedprox needs local.proximal above 0, for example 0.01")
+        if (self.strategy == "plugin") != (self.part is not None):
+            raise ValueError("strategy plugin, and it alone, has a part: DISTRIBUTION:NAME of an installed plug-in")
         if self.local.private and self.strategy == "scaffold":
             raise ValueError("local.private: strategy scaffold corrects all layers alike; choose another")
         if self.local.private and (self.select != "last" or self.patience is not None):

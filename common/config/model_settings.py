@@ -1,11 +1,13 @@
-"""Section `model`: the convolutional network or the support vector machine."""
+"""Section `model`: a network, built in, described or a plug-in's, or the support vector machine."""
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from common.config.layer_settings import AnyLayer
 from common.config.section import Frozen, Positive
+from common.plugins import Part, Setting
 
 
 class Answers(Frozen):
@@ -16,7 +18,13 @@ class Answers(Frozen):
     (docs/multilabel.md). Else an image is of one class."""
 
 
-class Cnn(Answers):
+class Network(Answers):
+    """A network, of TensorFlow/Keras: what its sites send is how training moved its weights."""
+
+    kind: str
+
+
+class Cnn(Network):
     """A convolutional network (TensorFlow/Keras)."""
 
     kind: Literal["cnn"]
@@ -25,6 +33,30 @@ class Cnn(Answers):
     normalisation and global pooling. resnet: residual blocks with group normalisation, for images of 224 and more."""
     width: Annotated[int, Field(ge=4, le=256)] = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class Described(Network):
+    """A network described layer by layer; a last layer with a score for each class follows by itself."""
+
+    kind: Literal["layers"]
+    layers: Annotated[tuple[AnyLayer, ...], Field(min_length=1, max_length=64)]
+    """From the image on, as in docs/models.md."""
+
+
+class PluginNetwork(Network):
+    """A Keras network that a plug-in's function builds. Other keys are the function's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Setting]
+
+    kind: Literal["plugin"]
+    part: Part
+    """Of its `models`: DISTRIBUTION:NAME."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the function is told, as written."""
+        return dict(self.__pydantic_extra__)
 
 
 class Svm(Answers):
@@ -71,4 +103,4 @@ class Svm(Answers):
         return self
 
 
-ModelConfig = Annotated[Cnn | Svm, Field(discriminator="kind")]
+ModelConfig = Annotated[Cnn | Described | PluginNetwork | Svm, Field(discriminator="kind")]

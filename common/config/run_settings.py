@@ -9,11 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from common.config.data_settings import Data, Sites
 from common.config.federation_settings import Federation
-from common.config.model_settings import ModelConfig, Svm
+from common.config.model_settings import Cnn, ModelConfig, PluginNetwork, Svm
 from common.config.privacy_settings import Privacy, as_budget_asks, refuse_what_a_budget_does_not_cover
 from common.config.section import Count, Frozen
 from common.imaging.augment import Augment
+from common.imaging.plugin_step import PluginStep
 from common.imaging.step_order import Steps
+from common.plugins import Part, PartKind
 
 
 class Personalise(Frozen):
@@ -47,6 +49,9 @@ class Training(Frozen):
     operating_point: Literal["youden", "accuracy"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "youden"
     """Threshold chosen on summed validation counts: best Youden index, best accuracy, or at least this sensitivity."""
 
+    metrics: Annotated[tuple[Part, ...], Field(exclude_if=lambda metrics: not metrics)] = ()
+    """Further figures, read off summed counts: of a plug-in's `metrics`, DISTRIBUTION:NAME each."""
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _one_seed(cls, seeds: object) -> object:
@@ -65,6 +70,8 @@ class Training(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.budget and any(isinstance(step, PluginStep) for step in self.preprocess):
+            raise ValueError("preprocess: with a budget no plug-in's step: what it does with images is not proved")
         if self.budget:
             refuse_what_a_budget_does_not_cover(self)
         elif isinstance(self.model, Svm) and self.model.features == "unit":
@@ -78,8 +85,11 @@ class Training(Frozen):
         if self.model.kind == "svm" and len(self.model.candidates) > 1 and self.federation.select == "last":
             raise ValueError("model.C: validation chooses among several: expected federation.select: loss or auc")
         if private := self.federation.local.private:
-            if self.model.kind != "cnn":
-                raise ValueError("federation.local.private: the SVM has one layer; personalise blends it for each site")
+            if not isinstance(self.model, Cnn):
+                raise ValueError(
+                    "federation.local.private names layers of a model of kind cnn; the SVM has one layer, and "
+                    "personalise blends it for each site"
+                )
             if "norm" in private and self.model.architecture == "plain":
                 raise ValueError(
                     "federation.local.private: architecture plain has no normalisation to keep private; take groupnorm "
@@ -88,6 +98,15 @@ class Training(Frozen):
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self
+
+    def parts(self) -> tuple[tuple[PartKind, Part], ...]:
+        """Every part of a plug-in that it names, with its kind."""
+        parts: list[tuple[PartKind, Part]] = [("steps", s.part) for s in self.preprocess if isinstance(s, PluginStep)]
+        if isinstance(self.model, PluginNetwork):
+            parts.append(("models", self.model.part))
+        if self.federation.part:
+            parts.append(("strategies", self.federation.part))
+        return (*parts, *(("metrics", part) for part in self.metrics))
 
     def model_for(self, seed: int) -> ModelConfig:
         """The model of one seed's run: random features that are not pinned follow the seed."""

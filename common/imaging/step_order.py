@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from common.imaging.embedding import Embed
+from common.imaging.plugin_step import PluginStep
 from common.imaging.steps import (
     Clahe,
     Clusters,
@@ -20,7 +21,7 @@ from common.imaging.steps import (
 )
 
 AnyStep = Annotated[
-    Window | Resize | Crop | Grey | Mean | Gaussian | Edges | Clusters | Clahe | Embed | Normalise,
+    Window | Resize | Crop | Grey | Mean | Gaussian | Edges | Clusters | Clahe | Embed | PluginStep | Normalise,
     Field(discriminator="step"),
 ]
 

@@ -99,7 +99,7 @@ Shape = tuple[int, int, int]
 """Of an image: height, width, channels."""
 
 
-def _cnn(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
+def _network(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
     from common.models.cnn import KerasCnn
 
     return KerasCnn(config, shape, classes, augment)
@@ -112,8 +112,13 @@ def _svm(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Mo
     return UnitHead(config, shape, classes) if config.features == "unit" else LinearSvm(config, shape, classes)
 
 
-MODELS: dict[str, Callable[[Any, Shape, int, Augment | None], Model]] = {"cnn": _cnn, "svm": _svm}
-"""By the configuration's `model.kind`; each imports only what it needs. docs/extending.md adds one."""
+MODELS: dict[str, Callable[[Any, Shape, int, Augment | None], Model]] = {
+    "cnn": _network,
+    "layers": _network,
+    "plugin": _network,
+    "svm": _svm,
+}
+"""By the configuration's `model.kind`; each imports only what it needs."""
 
 
 def build(

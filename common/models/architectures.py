@@ -10,18 +10,43 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from common.config import Cnn
+from common.config import Cnn, Described, Network, PluginNetwork
 from common.errors import ConfigError
+from common.models.own_networks import described, of_plugin, refuse_too_large
 
 Shape = tuple[int, int, int]
 SMALLEST_PX = {"plain": 10, "groupnorm": 8, "resnet": 16}
 
 
-def network(config: Cnn, shape: Shape, classes: int) -> keras.Model:
+def network(config: Network, shape: Shape, classes: int) -> keras.Model:
     """Build the network: float32[n, h, w, c] to logits float32[n, classes].
 
     Raises:
         ConfigError: the images are too small for the architecture, or there are fewer than two classes.
+        PluginError: a plug-in that builds no such network.
+    """
+    if classes < 2:
+        raise ConfigError(f"model: a classifier needs at least 2 classes, got {classes}. Check the labels of the data.")
+    if isinstance(config, PluginNetwork):
+        return of_plugin(config, shape, classes)
+    image = layers.Input(shape)
+    if isinstance(config, Described):
+        whole = keras.Model(image, layers.Dense(classes, name="logits")(described(config, image)))
+        refuse_too_large(whole)
+        return whole
+    assert isinstance(config, Cnn)  # noqa: S101 - there are no others
+    refuse_too_small(config, shape)
+    x = BUILDERS[config.architecture](image, config.width)
+    if config.dropout:
+        x = layers.Dropout(config.dropout, seed=0)(x)
+    return keras.Model(image, layers.Dense(classes, name="logits")(x))
+
+
+def refuse_too_small(config: Cnn, shape: Shape) -> None:
+    """Refuse images that an architecture cannot take in.
+
+    Raises:
+        ConfigError: with the size that would do.
     """
     height, width, channels = shape
     smallest = SMALLEST_PX[config.architecture]
@@ -30,13 +55,6 @@ def network(config: Cnn, shape: Shape, classes: int) -> keras.Model:
             f"model.architecture: {config.architecture} needs images of at least {smallest}×{smallest} pixels, got "
             f"{height}×{width}×{channels}. Resize to a larger size in preprocess, or choose another architecture."
         )
-    if classes < 2:
-        raise ConfigError(f"model: a classifier needs at least 2 classes, got {classes}. Check the labels of the data.")
-    image = layers.Input(shape)
-    x = BUILDERS[config.architecture](image, config.width)
-    if config.dropout:
-        x = layers.Dropout(config.dropout, seed=0)(x)
-    return keras.Model(image, layers.Dense(classes, name="logits")(x))
 
 
 def _plain(x: keras.KerasTensor, width: int) -> keras.KerasTensor:

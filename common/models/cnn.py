@@ -1,6 +1,7 @@
-"""The convolutional network behind the model protocol. TensorFlow and Keras live in the three files it imports.
+"""A network behind the model protocol. TensorFlow and Keras live in the files that it imports.
 
-`graphs` holds the training loop, `architectures` the networks, `augmentation` the random changes of images.
+`training_graphs` holds the training loop, `architectures` and `own_networks` the networks, `augmentation` the random
+changes of images.
 """
 
 # ruff: noqa: E402
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import Cnn, Local
+from common.config import Local, Network
 from common.encoders import tensorflow_loading
 from common.errors import WeightsError
 from common.image_stack import StoredImages, batches, slices, together
@@ -37,10 +38,8 @@ SCORED_TOGETHER_PX = 1 << 18
 class KerasCnn:
     """A Keras network that holds no weights: it is handed them. Same weights, cases and seed: same bits."""
 
-    kind: str = "cnn"
-
-    def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None = None) -> None:
-        self.multilabel, self.classes = config.multilabel, classes
+    def __init__(self, config: Network, shape: Shape, classes: int, augment: Augment | None = None) -> None:
+        self.kind, self.multilabel, self.classes = config.kind, config.multilabel, classes
         self._augment = augment
         self._graphs = graphs(config, shape, classes, augment)
         self._together = max(1, SCORED_TOGETHER_PX // (shape[0] * shape[1]))

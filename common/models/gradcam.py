@@ -18,12 +18,13 @@ def grad_cam(graphs: Graphs, weights: Flat, image: Stack, label: int) -> NDArray
     """
     network = graphs.network
     both = keras.Model(network.input, [_last_maps(network), network.output])
-    variables = dict(zip(graphs.start, graphs.variables(tf.constant(weights)), strict=True))
+    places = map(id, network.trainable_variables)
+    variables = dict(zip(places, graphs.variables(tf.constant(weights)), strict=True))
     pixels = tf.constant(image)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         (maps, logits), _ = both.stateless_call(
-            [variables[v.path] for v in both.trainable_variables],
+            [variables[id(v)] for v in both.trainable_variables],
             [v.value for v in both.non_trainable_variables], pixels, training=False,
         )  # fmt: skip
         # Against the other classes: what raises all logits alike raises none of the probabilities.

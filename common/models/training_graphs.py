@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from common.config import Cnn
+from common.config import Network, PluginNetwork
 from common.errors import WeightsError
 from common.imaging.augment import Augment
 from common.models.architectures import Shape, network
@@ -73,13 +73,17 @@ class Progress(NamedTuple):
 class Graphs:
     """One network, compiled: `train[optimizer](images, labels, state, progress, course)`, `logits(images, weights)`."""
 
-    def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
+    def __init__(self, config: Network, shape: Shape, classes: int, augment: Augment | None) -> None:
         self.network = network(config, shape, classes)
         self.multilabel = config.multilabel
         self._judged = _of_findings if config.multilabel else _of_classes
         self._augment = augment
         self.classes = classes
-        self.start = {v.path: np.asarray(v) for v in self.network.trainable_variables}
+        variables = self.network.trainable_variables
+        # Keras numbers the layers of a process: what a plug-in leaves unnamed would have other names at another site.
+        is_plugin = isinstance(config, PluginNetwork)
+        names = [f"{place}/{v.name}" if is_plugin else v.path for place, v in enumerate(variables)]
+        self.start = {name: np.asarray(v) for name, v in zip(names, variables, strict=True)}
         """What Keras begins with, by name; the kernels among it are to be drawn anew."""
         self._sizes = [array.size for array in self.start.values()]
         self.count = sum(self._sizes)
@@ -222,7 +226,7 @@ def sgd(state: OptimizerState, gradient: tf.Tensor, rate: tf.Tensor) -> Optimize
 
 
 @lru_cache(maxsize=8)
-def graphs(config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> Graphs:
+def graphs(config: Network, shape: Shape, classes: int, augment: Augment | None) -> Graphs:
     """The compiled network of a configuration, made once a process."""
     return Graphs(config, shape, classes, augment)
 

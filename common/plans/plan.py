@@ -21,6 +21,7 @@ from common.plans import floors
 from common.plans.encoder_shape import refuse_other_shape
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.first_weights import refuse_unfit_beginning
+from common.plugins import Part
 from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.keys import digest
 from common.trust.release import VERSION, code_digest
@@ -100,6 +101,12 @@ class RunPlan:
     def rounds(self) -> int:
         """How many rounds at most; in an evaluation one a model."""
         return len(self.content.models) or self.content.training.federation.rounds
+
+    def parts(self) -> tuple[Part, ...]:
+        """Every part of a plug-in that it names, in training or in a model that it has evaluated."""
+        models = self.content.models
+        named = [pair for model in models for pair in model.training.parts()] or self.content.training.parts()
+        return tuple(part for kind, part in named if kind in ("steps", "models") or not models)
 
     @classmethod
     def from_config(

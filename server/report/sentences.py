@@ -14,7 +14,10 @@ EXACT = (
     "each class; mean and variance, and how images look, can tell whether an image was in them; sums that differ by "
     "one site tell about that site; and what the finished model tells of its cases is not hidden."
 )
-MODELS = {"cnn": "a convolutional neural network", "svm": "a support vector machine"}
+MODELS = {
+    "cnn": "a convolutional neural network", "layers": "a network described layer by layer",
+    "plugin": "a plug-in's network", "svm": "a support vector machine",
+}  # fmt: skip
 
 Result = Mapping[str, Any]
 

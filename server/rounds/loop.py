@@ -25,7 +25,6 @@ from common.algorithms import RoundTotal, State
 from common.algorithms.course import DISTANCES, Course, Place
 from common.errors import QuorumError
 from common.messages import answer_layout
-from common.metrics import performance
 from common.refusals import RefusedError, final
 from common.types import Tensors
 from server.rounds.aggregation import Aggregator
@@ -206,7 +205,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         # A model that stays as it was although all answered has converged: that round is not void.
         void=not course.moved(before, place) and (bool(absent) or not all(total.sums for total in work)),
         train_loss=_train_loss(work[0]),
-        validation=performance.summary_of_counts(counts) | course.setting(place) if counts else {},
+        validation=course.figures(counts) | course.setting(place) if counts else {},
         refused=refusing,
         unjudged=unjudged,
         judges=judges,

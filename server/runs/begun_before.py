@@ -16,10 +16,10 @@ def refuse_beside(home: Home, plan: PlanContent) -> None:
     Raises:
         PlanError: naming the run, and what can be done.
     """
-    for run in Run.all(home) if plan.training.model.kind == "cnn" else ():
+    for run in Run.all(home) if plan.training.model.kind != "svm" else ():
         other = run.plan.content
         begins = plan.training.initial or other.training.initial
-        if other.models or other.training.model.kind != "cnn" or other.dataset != plan.dataset or not begins:
+        if other.models or other.training.model.kind == "svm" or other.dataset != plan.dataset or not begins:
             continue
         least = least_apart(max(len(plan.cohort), len(other.cohort)))
         for before in _began_over(run):
