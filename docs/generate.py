@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common import config, refusals  # noqa: E402
+from common.config import layer_settings  # noqa: E402
 from common.imaging import step_order  # noqa: E402
 from common.imaging.augment import Augment  # noqa: E402
+from common.plugins import Part  # noqa: E402
 
 
 def variants(section: str, key: str, union: Any) -> list[tuple[str, type[BaseModel]]]:
@@ -36,6 +38,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     *variants("preprocess", "step", step_order.AnyStep),
     ("augment", Augment),
     *variants("model", "kind", config.ModelConfig),
+    *variants("model.layers", "layer", layer_settings.AnyLayer),
     ("federation", config.Federation),
     ("federation.local", config.Local),
     ("federation.simulate", config.Simulated),
@@ -99,6 +102,8 @@ def type_in_words(annotation: Any) -> str:
             if parts[-1] is ...
             else f"[{', '.join(type_in_words(part) for part in parts)}]"
         )
+    if annotation is Part:
+        return "`DISTRIBUTION:NAME`"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
     return {str: "text", float: "number", int: "whole number", bool: "true, false", Path: "path"}.get(

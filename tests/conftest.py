@@ -20,6 +20,15 @@ settings.load_profile("consilium")
 os.fsync = lambda file: None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--plugin", metavar="NAME", help="run the contract tests alone, over an installed wheel's parts")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--plugin") and config.args == config.getini("testpaths"):
+        config.args = ["tests/contracts"]
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)

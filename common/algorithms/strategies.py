@@ -6,7 +6,7 @@
     fedavgm   Hsu et al., 2019: momentum on the mean difference.
     fedadam, fedyogi  Reddi et al., ICLR 2021: adaptive steps on the mean difference.
 
-`STRATEGIES` is the registry; a plug-in's strategy is an object of the same class `Strategy` (docs/plugins.md).
+`STRATEGIES` is the registry; a plug-in's strategy is an object of the same class `Strategy` (docs/extending.md).
 """
 
 from collections.abc import Callable

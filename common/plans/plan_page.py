@@ -21,6 +21,11 @@ SUMMED = {
     "gram": "second moments", "classes": "how many cases of each class",
 }  # fmt: skip
 """What a plan may carry from an earlier run, in words."""
+PLUGINS = (
+    "These wheels are none of this program's. Here their code would see this site's images and weights, with all that "
+    "this program may do. Nothing checks it but the people who read it. It runs only where this site has installed the "
+    "very files of that digest, and its policy names them (client access propose --plugins)."
+)
 
 LEAVES = "masked vectors, signatures, this decision, codes of refusals. No image."
 NOISY = (
@@ -43,6 +48,8 @@ def page(plan: RunPlan) -> str:
     lines += [*_what_leaves(content), ""]
     if "encoder" in head:
         lines += [*wrap(f"WHO MADE THE ENCODER  {TRUST}", 100), ""]
+    if "plug-ins" in head:
+        lines += [*wrap(f"CODE OF OTHERS  {PLUGINS}", 100), ""]
     if content.models:
         return "\n".join([*lines, *_examination(content.models)])
     lines += ["SETTINGS  those that are not the defaults of docs/configuration.md:", ""]
@@ -71,8 +78,17 @@ def facts(plan: RunPlan) -> dict[str, str]:
         "carries": _carried_sums(content.carried),
         "encoder": _encoder(content),
         "begins from": _beginning(content.training.initial),
+        "plug-ins": _plugins(plan),
     }
     return {name: value for name, value in words.items() if value}
+
+
+def _plugins(plan: RunPlan) -> str:
+    """The wheels whose code the run uses, with the parts of each; empty where there are none."""
+    wheels: dict[str, set[str]] = {}
+    for part in plan.parts():
+        wheels.setdefault(f"{part.plugin} {part.version}, SHA-256 {part.sha256}", set()).add(part.name)
+    return "; ".join(f"{wheel}: {', '.join(sorted(names))}" for wheel, names in wheels.items())
 
 
 def _encoder(content: PlanContent) -> str:

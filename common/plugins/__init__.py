@@ -4,7 +4,7 @@
     installed    which wheel is installed here, the digest of its files, and the part that it offers
 
 A wheel offers parts by the entry points of `KINDS`. It is imported only where a configuration names it, or a plan that
-this site approved; nothing is ever shipped. docs/plugins.md
+this site approved; nothing is ever shipped. docs/extending.md
 """
 
 from common.plugins.installed import (

@@ -228,4 +228,4 @@ def test_the_same_configuration_has_the_same_digest_and_another_has_not() -> Non
 def test_every_kind_and_strategy_that_a_configuration_may_name_is_in_its_registry() -> None:
     kinds = {get_args(settings.model_fields["kind"].annotation)[0] for settings in get_args(get_args(ModelConfig)[0])}
     assert kinds == set(MODELS)
-    assert set(get_args(Federation.model_fields["strategy"].annotation)) == set(STRATEGIES)
+    assert set(get_args(Federation.model_fields["strategy"].annotation)) == {*STRATEGIES, "plugin"}

@@ -93,17 +93,6 @@ def test_an_image_of_one_value_passes_every_step(value, steps):
     assert np.isfinite(result).all()
 
 
-@pytest.mark.parametrize("name", [name for name in STEPS if name != "federated"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_every_step_gives_a_batch_the_bits_of_one_by_one_and_leaves_the_pictures_alone(name, channels):
-    images = pictures(4, 14, 16, channels)
-    kept = [picture.pixels.copy() for picture in images]
-    together = made(name).apply(images)
-    assert together.dtype == np.float32
-    assert np.array_equal(together, np.concatenate([made(name).apply([picture]) for picture in images]))
-    assert all(np.array_equal(picture.pixels, pixels) for picture, pixels in zip(images, kept, strict=True))
-
-
 def test_the_result_does_not_depend_on_how_the_pictures_fall_into_batches(monkeypatch):
     images = [p for size in (20, 13, 20, 31) for p in pictures(3, size, 2 * size, 1, seed=size)]
     one = made("resize", "gaussian").apply(images)

@@ -1,1 +1,0 @@
-"""Somebody else's step, network, strategy and metric."""
