@@ -30,11 +30,11 @@ def refuse_parts(home: Home, parts: Iterable[Part]) -> None:
         PluginError: as `refuse_unfit`.
     """
     wheels = sorted({(part.plugin, part.sha256 or "") for part in parts})
-    allowed = policy_store(home).newest().content.plugins if wheels else ()
+    wheels_of_policy = policy_store(home).newest().content.plugins if wheels else ()
     for name, sha256 in wheels:
         plugin = find_plugin(name)
         plugin.refuse_other(sha256)
-        if f"{name}@{sha256}" not in allowed:
+        if f"{name}@{sha256}" not in wheels_of_policy:
             raise PluginError(
                 "plugin-not-allowed",
                 f"the site's policy does not allow plug-in {name} {plugin.version}, {plugin.sha256[:16]}…. Read its "

@@ -28,8 +28,8 @@ class PluginStep(Transform):
 
     def label(self) -> str:
         """For people: the part, its version, and what it was told."""
-        told = ", ".join(f"{key} {value}" for key, value in self.settings.items())
-        return f"{self.part} {self.part.version or ''}".strip() + (f": {told}" if told else "")
+        settings = ", ".join(f"{key} {value}" for key, value in self.settings.items())
+        return f"{self.part} {self.part.version or ''}".strip() + (f": {settings}" if settings else "")
 
     def settled(self) -> "PluginStep":
         """The same, with the digest of the wheel that is installed; its settings are checked.

@@ -12,7 +12,7 @@ from keras import layers
 
 from common.config import Cnn, Described, Network, PluginNetwork
 from common.errors import ConfigError
-from common.models.own_networks import described, of_plugin, refuse_too_large
+from common.models.own_networks import layer_by_layer, of_plugin, refuse_too_large
 
 Shape = tuple[int, int, int]
 SMALLEST_PX = {"plain": 10, "groupnorm": 8, "resnet": 16}
@@ -31,7 +31,7 @@ def network(config: Network, shape: Shape, classes: int) -> keras.Model:
         return of_plugin(config, shape, classes)
     image = layers.Input(shape)
     if isinstance(config, Described):
-        whole = keras.Model(image, layers.Dense(classes, name="logits")(described(config, image)))
+        whole = keras.Model(image, layers.Dense(classes, name="logits")(layer_by_layer(config, image)))
         refuse_too_large(whole)
         return whole
     assert isinstance(config, Cnn)  # noqa: S101 - there are no others

@@ -14,7 +14,7 @@ MOST_WEIGHTS = 2**27
 """float32: half a gigabyte, of which training holds six."""
 
 
-def described(config: Described, image: keras.KerasTensor) -> keras.KerasTensor:
+def layer_by_layer(config: Described, image: keras.KerasTensor) -> keras.KerasTensor:
     """The layers of a configuration one after the other, float32[n, h, w, c] to float32[n, d].
 
     Raises:

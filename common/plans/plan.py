@@ -105,8 +105,8 @@ class RunPlan:
     def parts(self) -> tuple[Part, ...]:
         """Every part of a plug-in that it names, in training or in a model that it has evaluated."""
         models = self.content.models
-        named = [pair for model in models for pair in model.training.parts()] or self.content.training.parts()
-        return tuple(part for kind, part in named if kind in ("steps", "models") or not models)
+        pairs = [pair for model in models for pair in model.training.parts()] or self.content.training.parts()
+        return tuple(part for kind, part in pairs if kind in ("steps", "models") or not models)
 
     @classmethod
     def from_config(

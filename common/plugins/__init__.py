@@ -2,6 +2,7 @@
 
     part         `DISTRIBUTION:NAME` as a configuration names it, with version and digest as a plan does
     installed    which wheel is installed here, the digest of its files, and the part that it offers
+    notebook_parts  functions that a notebook defines, to try them
 
 A wheel offers parts by the entry points of `KINDS`. It is imported only where a configuration names it, or a plan that
 this site approved; nothing is ever shipped. docs/extending.md

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from common.errors import PluginError
+from common.plugins import notebook_parts
 
 if TYPE_CHECKING:
     from common.plugins.part import Part
@@ -104,22 +105,28 @@ def offered_parts(name: str) -> dict[PartKind, list[str]]:
     return {kind: sorted(point.name for point in points if point.group == group) for kind, group in KINDS.items()}
 
 
-@lru_cache(maxsize=64)
 def load_part(kind: PartKind, part: "Part") -> Any:
     """What a part's entry point names, imported if it is the very wheel that the configuration or the plan names.
 
     Raises:
         PluginError: it is not installed, another is, or it offers no such part.
     """
+    if part.plugin == notebook_parts.PLUGIN:
+        return notebook_parts.part_of_notebook(kind, part.name, part.sha256 or "")
+    return _load_installed(kind, part)
+
+
+@lru_cache(maxsize=64)
+def _load_installed(kind: PartKind, part: "Part") -> Any:
     plugin = find_plugin(part.plugin)
     if part.sha256 is None:
         raise PluginError("plugin-differs", f"{part}: without a digest, expected that of its wheel. Load it by a file.")
     plugin.refuse_other(part.sha256)
     points = metadata.distribution(part.plugin).entry_points.select(group=KINDS[kind])
     if not (match := [point for point in points if point.name == part.name]):
-        offered = ", ".join(point.name for point in points) or "none"
+        names = ", ".join(point.name for point in points) or "none"
         raise PluginError(
-            "plugin-absent", f"plug-in {part.plugin} has no {part.name} among its {kind}; it has: {offered}."
+            "plugin-absent", f"plug-in {part.plugin} has no {part.name} among its {kind}; it has: {names}."
         )
     plugin.refuse_strange_code(match[0].module)
     if _IMPORTED.setdefault(part.plugin, plugin.sha256) != plugin.sha256:
@@ -155,9 +162,9 @@ def checked_settings(part: "Part", function: Callable[..., Any], settings: Mappi
         for parameter in inspect.signature(function, eval_str=True).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    declared: type[BaseModel] = create_model("declared", __config__=ConfigDict(extra="forbid"), **fields)
+    checker: type[BaseModel] = create_model("declared", __config__=ConfigDict(extra="forbid"), **fields)
     try:
-        return declared.model_validate(dict(settings)).model_dump()
+        return checker.model_validate(dict(settings)).model_dump()
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(map(str, fault["loc"]))

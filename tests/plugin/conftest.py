@@ -37,7 +37,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def forget() -> None:
     """As in a new process: nothing of the plug-in was imported."""
-    installed.load_part.cache_clear()
+    installed._load_installed.cache_clear()
     installed._IMPORTED.clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == MODULE]:
         del sys.modules[name]
