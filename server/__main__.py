@@ -11,6 +11,8 @@
     python -m server dashboard                        the same as a page that keeps itself up to date
     python -m server compare RUN RUN…                 runs beside each other, simulated or real
     python -m server export RUN                       a finished run as one signed package to share
+    python -m server figures RUN                      its figures for TensorBoard, MLflow, or as a table
+    python -m server dossier RUN                      what its record answers of CLAIM, TRIPOD+AI, the AI Act; SBOM
     python -m server catalogue [ACTION]               what partners offer: data sets, models, plans
     python -m server history · follow · stop · revoke · renew
     python -m server root new · seal                  a root key on a machine of its own, under a passphrase
@@ -87,6 +89,8 @@ COMMANDS = CommandTable(
         "history": "server.runs.watch_commands",
         "compare": "server.comparison.commands",
         "export": "server.export.commands",
+        "figures": "server.export.figure_commands",
+        "dossier": "server.export.dossier_commands",
         "evaluate": "server.evaluation.commands",
         "catalogue": "server.catalogue.commands",
         "stop": "server.runs.watch_commands",

@@ -20,7 +20,8 @@ RELEASES = "common/trust/releases.csv"
 
 DECIDING = (
     "common/algorithms", "common/config", "common/encoders", "common/imaging", "common/messages", "common/metrics",
-    "common/models", "common/plans", "common/plugins", "common/privacy", "common/secagg", "common/storage/tensorfile.py",
+    "common/models", "common/plans", "common/plugins", "common/privacy", "common/secagg",
+    "common/storage/tensorfile.py",
     "common/trust/codec.py", "common/trust/documents.py", "common/trust/keys.py", "common/trust/roster.py",
     "common/image_stack.py", "common/types.py", "client/custody/encrypted_cases.py", "client/dataset",
     "client/privacy", "client/readers", "client/sources", "client/training",
