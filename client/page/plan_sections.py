@@ -72,6 +72,7 @@ def plan(report: Tree, me: PageUser) -> list[Child]:
     head = {"Who asks": facts["consortium"], "Who takes part": facts["asked"], "Purpose": facts["purpose"],
             "Data set": facts["data set"], "Made, ends": facts["made, ends"], "Carries": facts.get("carries", ""),
             "Encoder": facts.get("encoder", ""), "Begins from": facts.get("begins from", ""),
+            "Code of others": facts.get("plug-ins", ""),
             "Release": facts["release"]}  # fmt: skip
     return [
         el("p", badge, class_="kind"), el("h1", about["name"]), el("p", _asks(about), class_="lead"),

@@ -1,7 +1,8 @@
-"""The layers that this hospital kept for itself when it trained a model (`federation.local.private`)."""
+"""A shared model at this hospital: with the layers that it kept for itself when it trained the model
+(`federation.local.private`), and without code that its policy does not allow."""
 
 from client.home import Home
-from client.plans import kept_state
+from client.plans import kept_state, plan_plugins
 from client.plans.inbox import PlanInbox
 from common.models.private_layers import PRIVATE
 from common.package import ModelPackage
@@ -17,7 +18,10 @@ def completed(package: ModelPackage, home: Home | None) -> ModelPackage:
     Raises:
         PackageError: this hospital trained none of them.
         IdentityError: what it kept is damaged.
+        PluginError: the model needs a plug-in that is not here, or that the hospital's policy does not allow.
     """
+    if package.parts and (home / "pins.json").exists():
+        plan_plugins.refuse_parts(Home(home), package.parts)
     plan = package.content.provenance.plan
     if not package.content.private or plan is None or home is None or not (home.folder / "pins.json").exists():
         return package.completed({})

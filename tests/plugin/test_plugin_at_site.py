@@ -124,3 +124,25 @@ def test_a_wheel_that_is_replaced_while_a_process_runs_is_not_mixed_with_the_old
     file.write_text(file.read_text("utf-8") + "\n", "utf-8")
     with pytest.raises(PluginError, match="was replaced while this process ran"):
         plugins.load_part("steps", plugins.Part.model_validate(f"{NAME}:gamma").settled())
+
+
+def test_a_shared_model_with_a_wheels_network_is_used_where_the_policy_allows_it(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    from client.plans import own_layers
+    from common.package import package_file
+    from server.export.model_card import CardTerms
+    from server.export.package import SigningPublisher, export, publisher_key
+    from simulation import api
+
+    run = api.simulate(OWN | {"plan": None}, out=tmp_path / "run")
+    publisher = SigningPublisher("ours", [publisher_key(tmp_path / "publisher.key")])
+    package = package_file.load_verified_package(export(run.folder, publisher, CardTerms("", "")), "the package")
+    forget()
+    site = consortium.sites["Lisbon"]
+    with pytest.raises(PluginError, match="the site's policy does not allow plug-in"):
+        own_layers.completed(package, site.folder)
+    assert MODULE not in sys.modules
+    allow(site, NAME)
+    shared = own_layers.completed(package, site.folder)
+    assert shared.model().kind == "plugin"
