@@ -20,8 +20,9 @@ def completed(package: ModelPackage, home: Home | None) -> ModelPackage:
         IdentityError: what it kept is damaged.
         PluginError: the model needs a plug-in that is not here, or that the hospital's policy does not allow.
     """
-    if package.parts and (home / "pins.json").exists():
-        plan_plugins.refuse_parts(Home(home), package.parts)
+    parts = package.content.parts
+    if parts and home is not None and (home.folder / "pins.json").exists():
+        plan_plugins.refuse_parts(home, parts)
     plan = package.content.provenance.plan
     if not package.content.private or plan is None or home is None or not (home.folder / "pins.json").exists():
         return package.completed({})

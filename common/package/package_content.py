@@ -4,8 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.config import Count, Fraction, Frozen, ModelConfig
+from common.config import Count, Fraction, Frozen, ModelConfig, PluginNetwork
+from common.imaging.plugin_step import PluginStep
 from common.imaging.step_order import Steps
+from common.plugins import Part
 
 FORMAT = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -112,6 +114,12 @@ class PackageContent(Frozen):
     provenance: Provenance
     members: dict[str, Digest]
     """SHA-256 of every other member."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Of plug-ins, what the model is made of: it is used only where their very wheels are installed."""
+        steps = tuple(step.part for step in self.preprocess if isinstance(step, PluginStep))
+        return (*steps, self.model.part) if isinstance(self.model, PluginNetwork) else steps
 
     def of_finding(self, j: int) -> Self:
         """What is said of one of several findings, as of two classes."""

@@ -15,17 +15,15 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from common.config import PluginNetwork, first_fault
+from common.config import first_fault
 from common.errors import ConsiliumError, DataError, PackageError
 from common.imaging import Pipeline
-from common.imaging.plugin_step import PluginStep
 from common.imaging.step_order import AnyStep
 from common.metrics import out_of_distribution
 from common.models import Logits, Model, build
 from common.models.private_layers import private_names
 from common.package import zip_archive
 from common.package.package_content import PackageContent
-from common.plugins import Part
 from common.storage import tensorfile
 from common.trust.documents import SignedDocument, canonical, fingerprint, read_document, sign_document
 from common.types import Images, Tensors, under
@@ -57,12 +55,6 @@ class ModelPackage:
         """Of the publisher, to be compared once: a consortium's is that which its sites compared when they joined."""
         publisher = self.content.publisher
         return fingerprint(publisher.name.encode(), *map(bytes.fromhex, publisher.roots))
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """Of plug-ins, what the model is made of: each is used only if the very wheel is installed."""
-        steps = tuple(step.part for step in self.content.preprocess if isinstance(step, PluginStep))
-        return (*steps, self.content.model.part) if isinstance(self.content.model, PluginNetwork) else steps
 
     def model(self) -> Model:
         """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported.

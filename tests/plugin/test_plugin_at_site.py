@@ -137,12 +137,14 @@ def test_a_shared_model_with_a_wheels_network_is_used_where_the_policy_allows_it
 
     run = api.simulate(OWN | {"plan": None}, out=tmp_path / "run")
     publisher = SigningPublisher("ours", [publisher_key(tmp_path / "publisher.key")])
-    package = package_file.load_verified_package(export(run.folder, publisher, CardTerms("", "")), "the package")
+    package = package_file.load_verified_package(
+        export(run.folder, publisher, CardTerms("research", "MIT")), "the package"
+    )
     forget()
     site = consortium.sites["Lisbon"]
     with pytest.raises(PluginError, match="the site's policy does not allow plug-in"):
-        own_layers.completed(package, site.folder)
+        own_layers.completed(package, site)
     assert MODULE not in sys.modules
     allow(site, NAME)
-    shared = own_layers.completed(package, site.folder)
+    shared = own_layers.completed(package, site)
     assert shared.model().kind == "plugin"
