@@ -14,9 +14,9 @@ from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
 from common.errors import ConfigError, EncoderError, PluginError
 from common.imaging.embedding import Embed
-from common.storage.lent_path import LentPath
 from common.imaging.plugin_step import PluginStep
 from common.plugins import checked_settings, load_part
+from common.storage.lent_path import LentPath
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
