@@ -6,6 +6,11 @@ The paper says who was let in, and for what; the resident process has checked it
 the command name is opened by the person's process, never here.
 """
 
+from common.cli import interrupt
+
+if __name__ == "__main__":
+    interrupt.arm()  # before the rest is imported, which takes seconds
+
 import argparse
 import json
 import socket
@@ -107,4 +112,4 @@ def _refuse_what_is_not_for_here(options: argparse.Namespace, site: SiteFolder, 
 
 
 if __name__ == "__main__":
-    sys.exit(main([int(word) for word in sys.argv[1:]]))
+    interrupt.program(lambda: main([int(word) for word in sys.argv[1:]]))

@@ -34,8 +34,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 @pytest.fixture
-def opened(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenDoor]:
-    monkeypatch.setattr(doorkeeper, "ANSWER_S", 0.5)
+def opened(site: Site) -> Iterator[OpenDoor]:
     with open_door(site) as made:
         yield made
 
@@ -147,7 +146,10 @@ def test_what_is_no_message_is_refused_and_the_door_stays_open(opened: OpenDoor,
     assert "error" in caller.ask(request(site, caller.hello["challenge"], action="nothing"))
 
 
-def test_who_is_slow_or_leaves_keeps_nobody_waiting(opened: OpenDoor, site: Site) -> None:
+def test_who_is_slow_or_leaves_keeps_nobody_waiting(
+    opened: OpenDoor, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "ANSWER_S", 3.0)
     slow = [Caller(site) for _ in range(doorkeeper.MOST_OF_ONE)]
     with pytest.raises((AssertionError, KeyError, EOFError)):
         assert "challenge" in Caller(site).hello
@@ -223,6 +225,25 @@ def test_the_person_s_process_signs_what_was_asked_for_and_no_more(site: Site) -
     assert "not asked for" in question(propose, order)["error"]
     sign = desk(site, ["access", "sign", "f" * 8])
     assert "not asked for" in question(sign, order)["error"]
+
+
+def test_ctrl_c_ends_the_command_and_not_the_door(opened: OpenDoor, site: Site) -> None:
+    caller = Caller(site)
+    wait = request(site, caller.hello["challenge"], action="approve", words=["approve", "gone"])
+    null, out = os.open(os.devnull, os.O_RDWR), os.memfd_create("out")
+    channel, workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    CONNECTIONS.extend((channel, workers))
+    handles = [null, out, out, workers.fileno()]
+    door_messages.send(caller.connection, {"command": wait.to_json(), "folder": "/"}, handles)
+    deadline_s = time.monotonic() + 60
+    while b"Trying for a minute" not in os.pread(out, 1 << 16, 0) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    door_messages.send(caller.connection, {"interrupt": True})
+    caller.connection.settimeout(60)
+    assert caller.hear() == {"status": 130}
+    assert b"Traceback" not in os.pread(out, 1 << 16, 0)
+    door_messages.close([null, out])
+    assert "error" in Caller(site).ask({})
 
 
 def test_a_lent_path_leads_nowhere_but_to_its_owner(tmp_path: Path) -> None:
