@@ -6,7 +6,7 @@ A passphrase is asked at the terminal; it is never an argument, and never in the
 import getpass
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,11 @@ def path_of(key_file: Path | None, folder: Path | None) -> Path:
     return folder / OWN_FILE if folder else Path.home() / ".consilium" / OWN_FILE
 
 
-def open_key(path: Path) -> PersonKey:
+def open_key(path: Path, passphrase: Callable[[Path], bytes] | None = None) -> PersonKey:
     """The key in a file.
+
+    Args:
+        passphrase: asked for it, where the key is under one; None: at the terminal.
 
     Raises:
         AccessError: there is none, others can read it, or the passphrase is not its.
@@ -91,7 +94,9 @@ def open_key(path: Path) -> PersonKey:
             f"{path}: others can read it, and a person's key is one person's. chmod 600 {terminal.word(path)}"
         )
     try:
-        key = serialization.load_pem_private_key(content, _passphrase(path) if b"ENCRYPTED" in content else None)
+        key = serialization.load_pem_private_key(
+            content, (passphrase or _passphrase)(path) if b"ENCRYPTED" in content else None
+        )
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey):

@@ -45,6 +45,7 @@ RULES: dict[str, CommandRule] = {
     "install-service": ANYBODY,  # the machine's administrator, who need not be of the site
     # plans
     "page": _may_look(*ROLES),
+    "page --hosted": ANYBODY,
     "plans": _may_look(*ROLES),
     "approve": _may(OFFICER),
     "refuse": _may(OFFICER),
@@ -139,6 +140,7 @@ VARIANTS: dict[str, tuple[tuple[str, Callable[[argparse.Namespace], bool]], ...]
         (", no site", lambda options: not (options.home / "site.yaml").exists()),
         (" --to-pacs", lambda options: options.to_pacs is not None),
     ),
+    "page": ((" --hosted", lambda options: options.hosted is not None),),
     "witness": ((" --accept", lambda options: options.accept is not None),),
     "restore": ((" --recovery", lambda options: options.recovery is not None),),
     "import": (

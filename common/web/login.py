@@ -9,6 +9,7 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,10 +44,12 @@ class Login:
     Args:
         password_file: has the password's hash, once one was set; None: there are links alone.
         sessions_file: keeps sessions, so that they outlast this process; None: they end with it.
+        session_s: how long one lasts; 0: SESSION_S.
     """
 
     password_file: Path | None = None
     sessions_file: Path | None = None
+    session_s: float = 0.0
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _link: bytes | None = field(default=None, repr=False)
     """Digest of the link that was not used yet."""
@@ -105,16 +108,25 @@ class Login:
         Raises:
             LoginRefusedError: wrong, or too early.
         """
+        return self.enter_if(lambda: self._fits(password), "password")
+
+    def enter_if(self, fits: Callable[[], bool], what: str) -> str:
+        """As `enter`, for another secret, which whoever calls looks at."""
         with self._alone:
             if (wait_s := self._closed_until_s - time.monotonic()) > 0:
-                raise LoginRefusedError(f"too many wrong passwords. Try again in {wait_s:.0f} s.", wait_s)
-            if not self._fits(password):
+                raise LoginRefusedError(f"too many wrong {what}s. Try again in {wait_s:.0f} s.", wait_s)
+            if not fits():
                 self._wrong += 1
                 wait_s = min(2.0 ** (self._wrong - FREE_TRIES), LONGEST_WAIT_S) if self._wrong >= FREE_TRIES else 0.0
                 self._closed_until_s = time.monotonic() + wait_s
-                raise LoginRefusedError("wrong password.", wait_s)
+                raise LoginRefusedError(f"wrong {what}.", wait_s)
             self._wrong = 0
             return self._begin_session()
+
+    @property
+    def lasts_s(self) -> float:
+        """How long a session lasts."""
+        return self.session_s or SESSION_S
 
     def to_note(self) -> bool:
         """Whether one more refused login is to be written down: any web page can have a browser follow a wrong link."""
@@ -153,7 +165,7 @@ class Login:
         session, now = secrets.token_urlsafe(32), time.time()
         running = {name: until_s for name, until_s in self._sessions_by_digest().items() if until_s > now}
         newest = sorted(running.items(), key=lambda one: one[1])[-MOST_SESSIONS + 1 :]
-        self._keep({**dict(newest), _digest(session).hex(): now + SESSION_S})
+        self._keep({**dict(newest), _digest(session).hex(): now + self.lasts_s})
         return session
 
     def _sessions_by_digest(self) -> dict[str, float]:

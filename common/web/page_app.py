@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.audit.entries import Outcome
 from common.errors import ConfigError, ConsiliumError
-from common.web.login import SESSION_S, Login, LoginRefusedError
+from common.web.login import Login, LoginRefusedError
 from common.web.markup import Child, el
 from common.web.page_frame import ASSETS, asset, page
 
@@ -46,7 +46,7 @@ class PageApp:
 
     Args:
         owner: whose page it is.
-        how: how people get in where there is no password, in a sentence for the login page.
+        how: how people get in where there is no password, for the login page.
         routes: the addresses behind the login.
         ways: addresses of the pages there are, with their names.
         hosts: names under which the page may be asked for; another is somebody else's page, turned to this address.
@@ -54,12 +54,14 @@ class PageApp:
         secure: whether it is served with TLS.
         cookie: the session's name in the browser, which does not tell ports of one machine apart.
         on_link_used: called when a link was followed.
+        open_paths: what whoever is not logged in gets.
+        has_links: whether links that work once let people in.
         stopping: whether the process is coming to its end; open streams of events end then.
     """
 
     login: Login
     owner: str
-    how: str
+    how: Child
     routes: Callable[["PageApp"], Sequence[Route]]
     ways: Mapping[str, str]
     hosts: Collection[str]
@@ -68,6 +70,8 @@ class PageApp:
     cookie: str = "consilium"
     on_link_used: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
+    open_paths: frozenset[str] = OPEN
+    has_links: bool = True
 
     def app(self) -> ASGIApp:
         """The ASGI application with all its routes."""
@@ -86,7 +90,7 @@ class PageApp:
         return Response(status_code=204)
 
     async def _login(self, request: Request) -> Response:
-        return RedirectResponse("/", 303) if self.admits(request) else self._form()
+        return RedirectResponse("/", 303) if self.admits(request) else self.form()
 
     async def _enter(self, request: Request) -> Response:
         try:
@@ -94,23 +98,24 @@ class PageApp:
         except ConfigError:
             return Response("expected a form", 400)
         password = fields.get("password", "")
-        return await self._let_in(lambda: self.login.enter(password))
+        return await self.let_in(lambda: self.login.enter(password))
 
     async def follow(self, token: str) -> Response:
         """Exchange a link's token for a session; it is gone from the address then."""
-        answer = await self._let_in(lambda: self.login.follow(token))
+        answer = await self.let_in(lambda: self.login.follow(token))
         if answer.status_code == 303:
             self.on_link_used()
         return answer
 
-    async def _let_in(self, attempt: Callable[[], str]) -> Response:
+    async def let_in(self, attempt: Callable[[], str]) -> Response:
+        """A session for whoever an attempt lets in, written down; else the login page, and why not."""
         try:
             session = await run_in_threadpool(attempt)
         except LoginRefusedError as error:
             with suppress(ConsiliumError, OSError):  # refused it is in any case
                 if await run_in_threadpool(self.login.to_note):
                     await run_in_threadpool(self.note, "page login", "failed")
-            answer = self._form(f"Not let in: {error}", 429 if error.wait_s else 403)
+            answer = self.form(f"Not let in: {error}", 429 if error.wait_s else 403)
             if error.wait_s:
                 answer.headers["retry-after"] = str(int(error.wait_s) + 1)
             return answer
@@ -118,9 +123,9 @@ class PageApp:
             await run_in_threadpool(self.note, "page login", "done")
         except (ConsiliumError, OSError) as error:  # nobody looks without its being written down
             await run_in_threadpool(self.login.leave, session)
-            return self._form(f"Not let in: the login could not be written down. {error}", 503)
+            return self.form(f"Not let in: the login could not be written down. {error}", 503)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(self.cookie, session, max_age=int(SESSION_S), httponly=True, samesite="strict",
+        answer.set_cookie(self.cookie, session, max_age=int(self.login.lasts_s), httponly=True, samesite="strict",
                           secure=self.secure)  # fmt: skip
         return answer
 
@@ -137,8 +142,9 @@ class PageApp:
         body = [el("h1", "Not there"), el("p", str(error))]
         return HTMLResponse(page("Not there – Consilium", self.owner, self.ways, body), 404)
 
-    def _form(self, problem: str = "", status: int = 200) -> Response:
-        form: Child = el("p", self.how)
+    def form(self, problem: str = "", status: int = 200) -> Response:
+        """The login page."""
+        form: Child = el("p", self.how) if isinstance(self.how, str) else self.how
         if self.login.has_password:
             form = el(
                 "form", el("label", "Password", for_="password"),
@@ -226,7 +232,7 @@ class _RequestGuard:
             return Response("a form of another page", 403)
         if path == "/" and (token := request.query_params.get("token")) and request.method == "GET":
             return await application.follow(token)
-        if path in OPEN or await run_in_threadpool(application.admits, request):
+        if path in application.open_paths or await run_in_threadpool(application.admits, request):
             return None
         wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
         return RedirectResponse("/login", 303) if wants_page else Response("log in first", 401)

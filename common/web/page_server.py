@@ -120,7 +120,9 @@ def server(page: PageApp, address: PageAddress, say: Callable[[str], None]) -> S
     """
 
     def tell() -> None:
-        say(address.url if page.login.has_password else f"{address.url}?token={page.login.link()}")
+        say(
+            address.url if page.login.has_password or not page.has_links else f"{address.url}?token={page.login.link()}"
+        )
 
     page.on_link_used = tell
     tls = None if address.is_local else address.tls

@@ -25,6 +25,7 @@ TYPED = {
     "rekey": "rekey",
     "accept-key": "accept-key gone",
     "page": "page --port 99999",
+    "page --hosted": "page --hosted gone.yaml",
     "install-service": "install-service --print",
     "plans": "plans",
     "approve": "approve gone",

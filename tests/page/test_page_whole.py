@@ -1,0 +1,82 @@
+"""A plan from its arrival to its run in a real browser, before real processes: coordinator, three hospitals, page."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from client.__main__ import COMMANDS
+from client.access import people
+from client.page.hospital_app import hospital_server
+from client.page.site_commands import SiteCommands
+from tests.consortium.consortium import LEAST
+from tests.dashboard.served import ServedPage
+from tests.deployment.federation import Federation
+from tests.deployment.whole import SITES, InOneProcess, ended, written
+
+HERE = SITES[0]
+PATIENCE_MS = 180_000
+
+
+class Asked(InOneProcess, Federation):
+    """A federation in which one hospital's people decide by their page, and the others approve by rule."""
+
+    def found(self) -> None:
+        super().found()
+        for site in self.sites:
+            path = self.folder / site / "site.yaml"
+            plans = "ask" if site == HERE else "approve"
+            rules = f"  least: {json.dumps(LEAST)}\n  plans: {plans} "
+            path.write_text(path.read_text(encoding="utf-8").replace("  plans: ask ", rules), encoding="utf-8")
+
+    def ask(self, *overrides: str) -> str:
+        """Submit a plan; nobody types an approval."""
+        return self.server("run", str(self.config), *overrides, "--no-follow").split()[1].rstrip(":")
+
+
+@pytest.mark.slow
+def test_a_plan_is_decided_on_the_page_and_runs_and_what_would_be_in_vain_is_said(
+    tmp_path: Path, browser: Browser
+) -> None:
+    federation = Asked(tmp_path, written(tmp_path / "small.yaml"), SITES)
+    with ended(federation):
+        federation.found()
+        federation.start()
+        federation.ready()
+        home = tmp_path / HERE
+        person = SiteCommands(home, people.open_key(home / "me.key"), COMMANDS)
+        context = browser.new_context()
+        with ServedPage(lambda port, say: hospital_server(person, port, say)) as page:
+            seen = context.new_page()
+            seen.set_default_timeout(PATIENCE_MS)
+            expect.set_options(timeout=PATIENCE_MS)
+            seen.goto(page.links[0])
+            expect(seen.locator("h1")).to_have_text("No plan waits")
+
+            smaller = federation.ask("plan.shape=[8, 8, 1]", "name=smaller")
+            seen.goto(f"{page.url}/plans/{smaller}")
+            expect(seen.locator(".warn").first).to_contain_text("images are not ready for it.")
+            expect(seen.get_by_role("button", name="Approve")).to_have_count(0)
+            federation.server("stop", smaller)
+
+            wanted = federation.ask()
+            seen.goto(page.url)
+            seen.get_by_role("link", name=f"Read and decide on {wanted}").click()
+            seen.get_by_role("button", name="Approve").click()
+            expect(seen.get_by_role("status")).to_contain_text(f"Plan {wanted}: approved.")
+            assert federation.wait(wanted, 300) == "finished"
+            seen.goto(f"{page.url}/plans/{wanted}")
+            expect(seen.locator(".badge")).to_have_text(re.compile("finished|approved|running"))
+            seen.goto(f"{page.url}/log")
+            expect(seen.locator("table")).to_contain_text("images read")
+
+            late = federation.ask("name=late", "federation.quorum=2", "--wait-hours", "0.001")
+            seen.goto(f"{page.url}/plans/{late}")  # read, and slept over
+            expect(seen.get_by_role("button", name="Approve")).to_have_count(1)
+            federation.wait(late, 300, ("running", "finished", "failed"))
+            seen.get_by_role("button", name="Approve").click()
+            expect(seen.get_by_role("alert")).to_contain_text("cannot be approved here")
+            print(late, federation.state(late)["stage"], seen.get_by_role("alert").inner_text())
+        context.close()
