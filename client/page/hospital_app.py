@@ -23,9 +23,10 @@ from starlette.routing import Route
 from client.page import plan_sections, site_sections
 from client.page.site_commands import CommandAnswer, PageUser, SiteCommands
 from common.errors import ConfigError, ConsiliumError, PlanError
+from common.web.form import form_fields
 from common.web.login import Login
 from common.web.markup import Child, el
-from common.web.page_app import PageApp, form_fields
+from common.web.page_app import PageApp
 from common.web.page_frame import page
 from common.web.page_server import PageAddress, Server, server
 
@@ -64,8 +65,11 @@ class HospitalPages:
     # --- plans ------------------------------------------------------------------------------------------------------
 
     async def _plans(self, request: Request) -> Response:
-        return await self._answer(request, "Plans", lambda person, me: plan_sections.plans(
-            person.ask("plans", "--json").json(), person.ask("witness", "--json").json(), me))  # fmt: skip
+        def draw(person: SiteCommands, me: PageUser) -> list[Child]:
+            listing, witness = person.ask_all(("plans", "--json"), ("witness", "--json"))
+            return plan_sections.plans(listing.json(), witness.json(), me)
+
+        return await self._answer(request, "Plans", draw)
 
     async def _plan(self, request: Request) -> Response:
         name = _plan_name(request)

@@ -29,9 +29,10 @@ from common.cli.command import Command
 from common.config import Frozen
 from common.errors import AccessError, ConfigError, ConsiliumError
 from common.storage.secret_files import read_secret
+from common.web.form import form_fields
 from common.web.login import Login, LoginRefusedError
 from common.web.markup import Child, el
-from common.web.page_app import OPEN, PageApp, form_fields
+from common.web.page_app import OPEN, PageApp
 from common.web.page_frame import page
 from common.web.page_server import PageAddress, Server, server
 

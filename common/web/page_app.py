@@ -5,29 +5,28 @@ GET  /session                204: this session goes on
 GET, POST /login             and POST /logout
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.audit.entries import Outcome
 from common.errors import ConfigError, ConsiliumError
+from common.web.form import form_fields
 from common.web.login import Login, LoginRefusedError
 from common.web.markup import Child, el
 from common.web.page_frame import ASSETS, asset, page
 
 OPEN = frozenset({"/login", "/page.css"})
 """What whoever is not logged in gets."""
-FORM_BYTES, FORM_S = 4096, 10.0
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -158,36 +157,6 @@ class PageApp:
             form,
         ]
         return HTMLResponse(page("Log in – Consilium", self.owner, {}, body), status)
-
-
-async def form_fields(request: Request) -> dict[str, str]:
-    """The fields of a form, the first of each name.
-
-    Raises:
-        ConfigError: too long, too slow, or no form.
-    """
-    try:
-        fields = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
-    except ValueError:
-        raise ConfigError("expected a form of a few fields.") from None
-    return {name: values[0] for name, values in fields.items()}
-
-
-async def _small(request: Request) -> bytes:
-    if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-        raise ConfigError("expected a form, and this is none.")
-    body = b""
-    try:
-        async with asyncio.timeout(FORM_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > FORM_BYTES:
-                    raise ConfigError(f"a form of more than {FORM_BYTES} bytes.")
-    except TimeoutError:
-        raise ConfigError(f"a form that did not come within {FORM_S:g} s.") from None
-    except ClientDisconnect:
-        pass
-    return body
 
 
 async def _asset(request: Request) -> Response:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from common.web import login, page_app
+from common.web import form as small_form
+from common.web import login
 from server.consortium.home import Home
 from server.dashboard import dashboard_app
 from server.dashboard.dashboard_app import login_of
@@ -102,7 +103,7 @@ def test_a_link_is_void_once_a_password_is_set(page: Page) -> None:
 
 
 def test_a_form_that_does_not_come_keeps_no_connection(locked: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_app, "FORM_S", 0.3)
+    monkeypatch.setattr(small_form, "FORM_S", 0.3)
     form = {"origin": locked.url, "content-type": "application/x-www-form-urlencoded", "connection": "keep-alive"}
     for size in ({"content-length": "99"}, {"transfer-encoding": "chunked"}):
         began = time.monotonic()

@@ -17,8 +17,8 @@ import pytest
 from common.audit.entries import Entry
 from common.errors import ConfigError, RunError
 from common.web import login as lock_of
+from common.web.form import FORM_BYTES
 from common.web.login import Login
-from common.web.page_app import FORM_BYTES
 from server.__main__ import main
 from server.consortium.home import Home
 from server.dashboard import dashboard_app
