@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from client.comparison.verdict import verdict
 from client.home import Home, home_option
 from client.prediction import trust
 from common.catalogue.listing_view import ORIGINS
@@ -52,9 +53,9 @@ def _compare(options: argparse.Namespace) -> int:
         result = comparison.compare(home, package, plan, watch.advance)
     folder = home.folder / "comparisons"
     write_json(folder / f"{package.content.name}.json", result)
-    curves_picture.worth(result, comparison.verdict(result), folder / f"{package.content.name}.png")
+    curves_picture.worth(result, verdict(result), folder / f"{package.content.name}.png")
     console.print(_table(result))
-    console.print(f"{comparison.verdict(result)}\nThe personalised model: {result['personalised_by']}. "
+    console.print(f"{verdict(result)}\nThe personalised model: {result['personalised_by']}. "
                   "Test cases took no part in any training.", highlight=False)  # fmt: skip
     if result["origin"] != "hospital":
         console.print(f"Not real: {ORIGINS[result['origin']]}.", highlight=False)
@@ -64,8 +65,6 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _show_all(home: Home, options: argparse.Namespace) -> int:
     """What earlier comparisons came to."""
-    from client.comparison.comparison import verdict
-
     paths = sorted((home.folder / "comparisons").glob("*.json"), key=lambda path: path.stat().st_mtime)
     results = [result | {"verdict": verdict(result)} for path in paths if (result := read_json(path))]
     if options.json:

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from client.__main__ import main
 from client.comparison import comparison
+from client.comparison.verdict import verdict
 from common.storage.files import read_json
 from server.__main__ import main as coordinator
 from server.runs import driver
@@ -57,7 +58,7 @@ def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
             for figure in ("n", "auc", "accuracy", "log_loss"):
                 assert told["figures"][approach][figure] == pytest.approx(expected[name][approach][figure], abs=1e-6)
             assert f"{told['figures'][approach]['auc']:.3f}" in said
-        assert comparison.verdict(told) in " ".join(said.split())
+        assert verdict(told) in " ".join(said.split())
         assert (site.folder / "comparisons" / f"{told['model']}.png").read_bytes().startswith(b"\x89PNG")
     stranger = Consortium(tmp_path / "other", name="pilot")
     assert main(["compare", str(package), "--home", str(stranger.sites["Osaka"].folder)]) == 2
@@ -80,9 +81,9 @@ def test_the_difference_is_told_with_how_sure_it_is() -> None:
     same = comparison.difference(weak, weak, labels)
     assert same == {"auc": 0.0, "interval": [0.0, 0.0]}
     told = {"by_class": [210, 90], "better_by": found}
-    assert "Training together was worth it here" in comparison.verdict(told)
+    assert "Training together was worth it here" in verdict(told)
     back = comparison.difference(strong, weak, labels)
-    assert "trained alone is better" in comparison.verdict({"by_class": [210, 90], "better_by": back})
-    assert "cannot tell" in comparison.verdict({"by_class": [210, 90], "better_by": same})
+    assert "trained alone is better" in verdict({"by_class": [210, 90], "better_by": back})
+    assert "cannot tell" in verdict({"by_class": [210, 90], "better_by": same})
     few = comparison.difference(weak[:3], strong[:3], np.array([0, 0, 1]))
-    assert "too few" in comparison.verdict({"by_class": [2, 1], "better_by": few})
+    assert "too few" in verdict({"by_class": [2, 1], "better_by": few})

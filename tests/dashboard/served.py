@@ -48,7 +48,7 @@ class ServedPage:
 
     def client(self) -> httpx.Client:
         """Somebody who is not logged in."""
-        return httpx.Client(base_url=self.url, headers={"accept": "text/html"})
+        return httpx.Client(base_url=self.url, headers={"accept": "text/html"}, timeout=60)
 
     @contextmanager
     def inside(self) -> Iterator[httpx.Client]:
