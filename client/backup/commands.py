@@ -192,6 +192,11 @@ def _say(report: restore.RestoreReport, home: Home) -> None:
     )
     for name, version in report.sets.items():
         print(f"  data set {name}, version {version} from now on")
+    for name, images in report.withdrawn.items():
+        print(
+            f"WITHDRAWN  data set {name} has {images:,} image{'s' * (images > 1)} again of patients who withdrew after "
+            "this snapshot.\n  Take them out before all else: python -m client patients remove, with the same list."
+        )
     print(
         f"This site has new keys. Send {home.folder / (home.site + '.request')} to the coordinator, who admits it with "
         "--new-keys,\nand join with what comes back. Plans from before are over here."

@@ -7,7 +7,7 @@ that was made before it was restored, under keys that nobody has seen yet.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from client.backup.create import Progress, ignore_progress
 from client.backup.repository import BackupRepository
 from client.backup.snapshot import FileEntry, Snapshot, hash_of
 from client.custody import lifecycle, wrapped_keys
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody, DatasetNote
+from client.custody.withdrawals import Withdrawals
 from client.home import Home
 from client.plans import judge
 from client.privacy import reopening
@@ -43,6 +45,8 @@ class RestoreReport:
     problems: list[str] = field(default_factory=list)
     sets: dict[str, int] = field(default_factory=dict)
     """Data sets that were taken as they are, and the versions that they have now."""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """By data set, how many images it has again of patients who withdrew after the snapshot."""
 
 
 def run(
@@ -187,6 +191,7 @@ def _finish(repository: BackupRepository, home: Home, report: RestoreReport, con
     with home.log.act("restore") as act:
         report.sets, problems = adopt_all(custody)
         report.problems += problems
+        report.withdrawn = _withdrawn_images(custody, report.sets)
         act.facts = {"snapshot": report.number, "files": report.files, "problems": len(report.problems)}
     note = known_backups.note_folder(custody, repository.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -214,6 +219,18 @@ def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
         except CustodyError as error:
             problems.append(str(error))
     return sets, problems
+
+
+def _withdrawn_images(custody: Custody, names: Iterable[str]) -> dict[str, int]:
+    """How many images restored data sets have of patients who withdrew: of those that have any."""
+    images = {}
+    for name in names:
+        store = EncryptedDataset.open(custody, lifecycle.find(custody, name))
+        withdrawals = Withdrawals(store)
+        of_patients = {case.object for case in store.index.cases if case.patient and case.patient in withdrawals}
+        of_files = {number for source, number in store.index.numbers.items() if withdrawals.bar(None, source)}
+        images[name] = len(of_patients | of_files)
+    return {name: count for name, count in images.items() if count}
 
 
 def _never_set_back(file: FileEntry) -> bool:

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 
 from benchmarks import withdrawal
+from client import __main__ as hospital
 from client.custody.dataset_version import dataset_version
 from client.custody.encrypted_cases import EncryptedImage
 from client.custody.key_ring import Custody
@@ -129,6 +130,20 @@ def test_an_import_does_not_bring_them_back_until_they_are_readmitted(site, tmp_
     assert len(match(opened(site.custody), stays).numbers) == 5
     assert site.type("patients", "readmit", "--file", "list.txt") == 0
     assert taken_in(site.custody, fresh).added == 5
+
+
+def test_an_older_snapshot_that_brings_them_back_says_so(site, tmp_path, capsys):
+    assert site.type("patients", "remove", "--file", "list.txt", "--yes") == 0
+    traces.snapshot(site.custody, tmp_path / "disk")
+    capsys.readouterr()
+    words = ["restore", "disk", "--from", "site", "--home", "new", "--snapshot", "1", "--as", str(site.file("founder"))]
+    assert hospital.main(words) == 0
+    said = capsys.readouterr().out
+    assert "WITHDRAWN  data set breast has 3 images again of patients who withdrew" in said
+    assert "WITHDRAWN  data set chest has 3 images again of patients who withdrew" in said
+    words[words.index("new")], words[words.index("1")] = "newest", "2"
+    assert hospital.main(words) == 0
+    assert "WITHDRAWN" not in capsys.readouterr().out
 
 
 def test_the_log_proves_it_to_a_program_of_ten_lines(site, tmp_path, capsys):
