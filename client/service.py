@@ -22,6 +22,7 @@ from client.home import Home, SiteFolder
 from client.memory_guard import guard_memory
 from client.plans import notice, sync
 from client.plans.inbox import PlanInbox
+from client.training import hospital_site
 from client.training.hospital_site import prepare, when_changed_ns
 from common.cli import interrupt, logs
 from common.errors import ConsiliumError
@@ -102,6 +103,9 @@ class ResidentProcess:
 
     def _note_over(self, plans: frozenset[str]) -> None:
         self._over = plans
+        if self._ready and set(self._ready) <= plans:
+            self._ready.clear()
+            hospital_site.forget()  # nobody asks any more
 
     def _new_plan(self, name: str) -> None:
         log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)

@@ -65,6 +65,9 @@ class SiteRules(Frozen):
     """Licences of the encoders that may look at images here, as their description has them; `*`: any."""
     privacy: PrivacyRule | None = None
     """The budget of each patient; none: each plan's own alone."""
+    runs_at_once: Annotated[int, Field(ge=1, le=100)] = 4
+    """How many runs may go on here at once; their questions are answered one after the other. Each keeps its images in
+    memory."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 

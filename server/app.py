@@ -53,13 +53,18 @@ def main(grid: Grid, context: Context) -> None:
         direct = StoreGrid(store, cast(Any, grid).run, lambda: fast_nodes(home, nodes))
         transport = FlowerTransport(
             direct, nodes, run.plan.digest, on_progress=run.write_progress, signals=home.live / "bells",
-            is_unready=partial(SiteReports(home).is_unready, run.plan.digest),
+            is_unready=partial(SiteReports(home).is_unready, run.plan.digest), share=partial(share_of, home, run.name),
         )  # fmt: skip
         try:
             carry_out(run, transport, evaluate if run.plan.content.models else train)
         except Exception:  # the scheduler begins the run again; why it has to is for people to read
             log.exception("run %s: a defect, or the SuperLink went away", run.name)
             raise
+
+
+def share_of(home: Home, run: str) -> int:
+    """How many runs the busiest of a run's sites answers at once, as the scheduler last wrote."""
+    return int(((glance(home.live / "turns.json") or {}).get("shares") or {}).get(run, 1))
 
 
 def fast_nodes(home: Home, nodes: Mapping[str, int]) -> set[int]:

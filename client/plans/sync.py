@@ -103,7 +103,7 @@ def report_status(home: Home, status: ConnectionStatus | None, images: ImageStat
         ready: digests of the plans whose images are read and fit.
     """
     content: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "ready": sorted(ready)}
-    content |= {"release": VERSION, "code": code_digest()}
+    content |= {"release": VERSION, "code": code_digest(), "runs": home.settings.policy.runs_at_once}
     if status is not None:
         content |= {"what": status.what, "detail": status.detail, "error": status.code}
     if status is not None and not images.plan:

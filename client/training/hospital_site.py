@@ -1,7 +1,8 @@
 """A real hospital's site for a plan: its images read, its model built, and the plan judged again at every message."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -33,6 +34,10 @@ PATIENCE_S = 5.0
 """How long an answer waits for images that are being read; a first reading may take hours."""
 _READING = threading.Lock()
 """Reading the images twice at once would take twice the memory."""
+MOST_READ = 16
+"""Plans whose images stay in memory while runs go on; the coordinator begins no more than `policy.runs_at_once`."""
+_CASES: dict[tuple[Home, str], tuple[int, SiteCases]] = {}
+"""The images by plan, with when something was last corrected."""
 
 
 def hospital_site(home: Home, digest: str) -> NodeSite:
@@ -56,13 +61,29 @@ def prepare(home: Home, plan: RunPlan) -> NodeSite:
         PolicyError: changed-images.
         PlanError: they are being read, for longer than a message can wait.
     """
+    has_begun = not plan.content.models and bool(PlanInbox(home).papers(plan).approvals())
+    return read_once(home, plan.digest, when_changed_ns(home, (plan.content.dataset,)), has_begun)
+
+
+@contextmanager
+def _reading(home: Home, plan: RunPlan) -> Iterator[None]:
+    """One plan's images at a time; another run, whose images are in memory, does not wait for that.
+
+    Raises:
+        PlanError: others are being read, for longer than a message can wait.
+    """
     if not _READING.acquire(timeout=PATIENCE_S):
         raise PlanError(f"{home.site}: the images of plan {plan.name} are still being read.")
     try:
-        has_begun = not plan.content.models and bool(PlanInbox(home).papers(plan).approvals())
-        return read_once(home, plan.digest, when_changed_ns(home, (plan.content.dataset,)), has_begun)
+        yield
     finally:
         _READING.release()
+
+
+def forget() -> None:
+    """Let go of all images: no run is going on."""
+    read_once.cache_clear()
+    _CASES.clear()
 
 
 def when_changed_ns(home: Home, datasets: Iterable[str]) -> int:
@@ -76,9 +97,9 @@ def when_changed_ns(home: Home, datasets: Iterable[str]) -> int:
     return max(path.stat().st_mtime_ns for path in paths if path.exists())
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=MOST_READ)
 def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> NodeSite:
-    """The site with its images; the last one stays in memory.
+    """The site with its images; those of the last plans stay in memory.
 
     Args:
         changed_ns: when something was corrected last, so that it is read again.
@@ -91,10 +112,11 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
     if content.models:
         _refuse_changed(home, plan)
         before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
-        site: Site = evaluating_site.prepare(home, plan)
+        with _reading(home, plan):
+            site: Site = evaluating_site.prepare(home, plan)
         return NodeSite(site, binding, home=home, room=room, before=lambda secured: before(secured).answer)
     model = binding.work().model if has_begun else build(training.model, content.shape, len(content.labels))
-    cases, least = _images(home, digest, changed_ns), home.settings.policy.least.active
+    cases, least = _images(home, plan, changed_ns), home.settings.policy.least.active
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local, least_active=least)
 
     def begin_before(secured: SecuredSite) -> Answer:
@@ -105,11 +127,17 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
     return NodeSite(site, binding, home=home, room=room, before=stands_before, account=account)
 
 
-@lru_cache(maxsize=1)
-def _images(home: Home, digest: str, changed_ns: int) -> SiteCases:
-    plan = judge.approved_plan(home, digest)
-    _refuse_changed(home, plan)
-    return own_cases(home, plan)
+def _images(home: Home, plan: RunPlan, changed_ns: int) -> SiteCases:
+    """A plan's images, read once a process, and again when something was corrected."""
+    key = home, plan.digest
+    if (read := _CASES.get(key)) is None or read[0] != changed_ns:
+        with _reading(home, plan):
+            _refuse_changed(home, plan)
+            _CASES.pop(key, None)
+            read = _CASES[key] = changed_ns, own_cases(home, plan)
+            while len(_CASES) > MOST_READ:
+                del _CASES[next(iter(_CASES))]
+    return read[1]
 
 
 def _refuse_changed(home: Home, plan: RunPlan) -> None:

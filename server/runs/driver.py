@@ -109,9 +109,9 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
     )  # fmt: skip
-    quorum = run.quorum
     course = work.course
-    whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
+    # A sum over all of its sites has no use for a round that lacks one, and rounds are few: they are all waited for.
+    quorum = len(transport.sites()) if course.algorithm.cohort_must_be_whole else run.quorum
     path = run.folder / "federated.checkpoint"
 
     def save(state: LoopState) -> LoopState:
@@ -124,7 +124,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         state = saved[0]
     else:
         run.forget_rounds()
-        wait_for_quorum(run, transport, quorum, whole_s)
+        wait_for_quorum(run, transport, quorum)
         state = loop.begin(course, aggregator)
     if run.last_round == state.round and not loop.is_over(course, state):
         log.warning("round %d was begun when the coordinator ended; nothing is trained in it again", state.round)
@@ -132,7 +132,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
     state = save(state)  # what was asked before the first round would not be answered again
     while not loop.is_over(course, state):
         _pause(state)
-        wait_for_quorum(run, transport, quorum, whole_s)
+        wait_for_quorum(run, transport, quorum)
         until_there_is_room(lambda number=state.round: run.begin_round(number))  # type: ignore[misc]
         state = save(loop.run_round(course, aggregator, state))
     aggregator.finish(course.plan.timeout_s)
@@ -140,21 +140,17 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
     return TrainingOutcome(state, transport.sites(), course.schedule)
 
 
-def wait_for_quorum(run: Run, transport: ConnectedTransport, quorum: int, whole_s: float = 0.0) -> None:
-    """Wait for as many sites as a round needs: rounds are not used up while nobody is there.
-
-    Args:
-        whole_s: how long the others are waited for as well, where a round without one of them is void.
-    """
-    is_announced, until_s = False, time.monotonic() + whole_s
+def wait_for_quorum(run: Run, transport: ConnectedTransport, quorum: int) -> None:
+    """Wait for as many sites as a round needs: rounds are not used up while nobody is there."""
+    announced: list[str] = []
     while missing := sorted(set(transport.sites()) - set(online := transport.online())):
-        if len(online) >= quorum and time.monotonic() >= until_s:
+        if len(online) >= quorum:
             return
-        if not is_announced:
+        if missing != announced:
             log.warning("%d of %d sites connected, %d needed; waiting for %s", len(online), len(transport.sites()),
                         quorum, ", ".join(missing))  # fmt: skip
             run.write_missing(missing)
-            is_announced = True
+            announced = missing
         time.sleep(LOOK_EVERY_S)
 
 

@@ -4,7 +4,7 @@ plan.json       signed
 decisions/      what each site said to it, signed
 approvals.json  those that the run began with
 carried.safetensors, summed.safetensors    sums that the plan carries from an earlier run; those that a later one may
-state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
+state.json      waiting · running, then finished · failed · stopped; `stop` and `start-now` beside it ask for that
 progress.json   the exchange at hand: what was asked, who has not answered, until when
 begun.json      the last round that sites were asked in
 rounds.jsonl    a line a round; log.jsonl what the ServerApp has to say
@@ -141,6 +141,26 @@ class Run:
     def request_stop(self) -> None:
         """Say that it is to end; the scheduler sees to it."""
         (self.folder / "stop").touch()
+
+    @property
+    def is_start_requested(self) -> bool:
+        """Whether it is to begin without those that have not decided, as soon as enough have approved."""
+        return (self.folder / "start-now").exists()
+
+    def request_start(self) -> None:
+        """Say that it is to begin so; the scheduler sees to it."""
+        (self.folder / "start-now").touch()
+
+    @property
+    def least_approvals(self) -> int:
+        """How many sites must have approved for it to begin: more than two thirds of the plan's, and its quorum."""
+        return max(self.home.roster.policy.n_min, self.quorum)
+
+    @property
+    def is_waiting_for_sites(self) -> bool:
+        """Whether it goes on as soon as a site that is away is back: until then it takes nobody's time."""
+        progress = self.progress()
+        return progress is not None and progress.kind == "gather" and bool(progress.waiting)
 
     @property
     def lock(self) -> RunLock:

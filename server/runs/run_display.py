@@ -20,9 +20,9 @@ from server.runs.site_releases import describe_other
 from server.runs.status import (
     MemberStatus,
     ago,
-    current_run,
     describe_run,
     is_service_running,
+    live_runs,
     run_history,
     site_statuses,
     typical_round_s,
@@ -35,14 +35,18 @@ ANNOUNCE_AFTER_S = 5.0
 
 def status(home: Home, console: Console) -> None:
     """One line a site, and what the run is waiting for."""
-    run = current_run(home)
+    runs = live_runs(home)
     table = Sheet("site", "connected", "doing", "plan", "waited for", "error",
                   prose=("connected", "doing", "waited for", "error"))  # fmt: skip
     now = time.time()
-    for one in site_statuses(home, run):
-        plan = {"approve": "approved", "refuse": "refused", "": "undecided" if run else "–"}[one.decision]
-        error = Text(one.error, "red")
-        table.add(one.site, _connected(one, now), one.doing or "–", plan, one.awaited_for or "–", error)
+    by_run = [(run, {one.site: one for one in site_statuses(home, run)}) for run in runs]
+    for one in site_statuses(home, *runs[:1]):
+        plans = [_decision(run, sites[one.site]) for run, sites in by_run if one.site in run.plan.content.cohort]
+        awaited = [
+            f"{sites[one.site].awaited_for} ({run.name})" for run, sites in by_run if sites[one.site].awaited_for
+        ]
+        cells = "; ".join(plans) or "–", "; ".join(awaited) or "–", Text(one.error, "red")
+        table.add(one.site, _connected(one, now), one.doing or "–", *cells)
     console.print(table)
     if not is_service_running(home):
         console.print(Text("The coordinator's processes are not running:", "red"), "python -m server start")
@@ -51,7 +55,10 @@ def status(home: Home, console: Console) -> None:
         console.print(f"Processes: {names}.", highlight=False)
     if others := describe_other(home, home.identities()):
         console.print(others, highlight=False)
-    console.print(describe_run(run) if run else "No run is going on.", highlight=False)
+    for run in runs:
+        console.print(describe_run(run), highlight=False)
+    if not runs:
+        console.print("No run is going on.", highlight=False)
 
 
 def follow(run: Run, console: Console) -> int:
@@ -91,6 +98,11 @@ def history(home: Home, console: Console) -> None:
         table.add(one.name, made_at, str(one.sites), f"{one.rounds} of {one.planned}",
                   "–" if one.auc is None else f"{one.auc:.3f}", ending)  # fmt: skip
     console.print(table)
+
+
+def _decision(run: Run, one: MemberStatus) -> str:
+    """What a site said to a run's plan."""
+    return f"{ {'approve': 'approved', 'refuse': 'refused', '': 'undecided'}[one.decision] } ({run.name})"
 
 
 def _connected(one: MemberStatus, now: float) -> Text:

@@ -10,6 +10,8 @@ from common.storage.files import glance, write_json
 from server.consortium.home import Home
 
 ACTIVITIES = ("connecting", "idle", "reading", "unfit", "working", "sending", "waiting", "stopped")
+RUNS_AT_ONCE = 4
+"""Of a site that says nothing of it (`policy.runs_at_once` in its site.yaml)."""
 MOST_TEXT, MOST_PLANS = 200, 100
 """Characters of a text, and plans that a site says it is ready for: a report cannot fill the coordinator's disk."""
 
@@ -33,12 +35,19 @@ class SiteReports:
         ready = content.get("ready")
         if not (isinstance(ready, list) and len(ready) <= MOST_PLANS and all(isinstance(one, str) for one in ready)):
             raise WireError(f"'ready': expected the digests of {MOST_PLANS} plans at most, as text.")
-        report = {"what": activity, "at_s": time.time(), "ready": ready, **texts}
+        limit = content.get("runs", RUNS_AT_ONCE)
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MOST_PLANS:
+            raise WireError(f"'runs': expected how many runs the site takes at once, 1 to {MOST_PLANS}.")
+        report = {"what": activity, "at_s": time.time(), "ready": ready, "runs": limit, **texts}
         write_json(self._path(site), report, durably=False)
 
     def newest(self, site: str) -> dict[str, Any]:
         """A site's newest report; empty if there is none yet."""
         return glance(self._path(site)) or {}
+
+    def limit(self, site: str) -> int:
+        """How many runs a site takes at once, as it said last."""
+        return int(self.newest(site).get("runs", RUNS_AT_ONCE))
 
     def is_unready(self, plan: str, site: str) -> bool:
         """Whether a site has not read the images of a plan yet, or they do not fit: it is not to be asked yet.

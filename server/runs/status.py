@@ -15,6 +15,7 @@ from server.runs.run import Run
 from server.runs.run_state import OVER
 from server.runs.site_releases import describe_other
 from server.runs.site_reports import SiteReports
+from server.runs.waiting_words import describe_absence, describe_beginning
 
 CONNECTED_S = 45.0
 """A site that was not heard for so long is called not connected: it says something every ten seconds."""
@@ -136,19 +137,22 @@ def _connection(contact: Mapping[str, Any], report: Mapping[str, Any], now: floa
     return "silent" if asks and now - last > SILENT_S else "connected"
 
 
-def current_run(home: Home) -> Run | None:
-    """The run that goes on; else the first that waits for decisions; else none."""
+def live_runs(home: Home) -> list[Run]:
+    """All that are not over: first those that go on, then those that wait; the oldest first."""
     live = [run for run in Run.all(home) if run.state.stage not in OVER]
-    return next((run for run in live if run.state.stage == "running"), live[0] if live else None)
+    return sorted(live, key=lambda run: run.state.stage != "running")
+
+
+def current_run(home: Home) -> Run | None:
+    """The oldest run that goes on; else the first that waits for decisions; else none."""
+    return next(iter(live_runs(home)), None)
 
 
 def describe_run(run: Run) -> str:
     """Where a run stands, and which site it is waiting for and why, in a sentence or two."""
     state, plan = run.state, run.plan.content
     if state.stage == "waiting":
-        undecided = sorted(set(plan.cohort) - set(run.decisions()))
-        rest = max(0.0, state.begin_at_s - time.time())
-        return f"Run {run.name} waits for the decision of {', '.join(undecided) or 'nobody'}, {duration(rest)} at most."
+        return describe_beginning(run)
     if state.stage != "running":
         return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
     what = "models evaluated" if plan.models else "rounds done"
@@ -188,7 +192,8 @@ def describe_waiting(run: Run) -> str:
     waiting = [status for status in site_statuses(run.home, run) if status.site in progress.waiting]
     reasons = "; ".join(why(status, progress.since_s, now) for status in waiting)
     limit = f", {duration(progress.until_s - now)} at most" if progress.until_s > now else ""
-    return f"Waiting{limit} for {reasons}."
+    rest = f" {describe_absence(run, progress.waiting)}" if run.is_waiting_for_sites else ""
+    return f"Waiting{limit} for {reasons}.{rest}"
 
 
 def why(status: MemberStatus, since_s: float, now: float) -> str:
@@ -203,17 +208,19 @@ def why(status: MemberStatus, since_s: float, now: float) -> str:
 
 def status_as_json(home: Home) -> dict[str, Any]:
     """Everything that `server status` shows, for programs; times in seconds since 1970."""
-    run, now = current_run(home), time.time()
+    runs, now = live_runs(home), time.time()
+    run = next(iter(runs), None)
     sites = [
         asdict(one) | {"is_connected": one.is_connected, "absence": "" if one.is_connected else one.absence(now)}
         for one in site_statuses(home, run)
     ]
-    words = {"name": run.name, "stage": run.state.stage, "words": describe_run(run)} if run else None
+    words = [{"name": one.name, "stage": one.state.stage, "words": describe_run(one)} for one in runs]
     return {
         "at_s": now,
         "service_running": is_service_running(home),
         "sites": sites,
-        "run": words,
+        "run": words[0] if words else None,
+        "runs": words,
         "releases": describe_other(home, home.identities()),
     }
 

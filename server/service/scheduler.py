@@ -4,6 +4,7 @@ A run of ours outlives the runs of Flower that carry it: when the ServerApp, the
 killed, another Flower run goes on from the checkpoint.
 """
 
+import json
 import logging
 import os
 import signal
@@ -11,10 +12,13 @@ import time
 from dataclasses import dataclass, field, replace
 
 from common.errors import ConfigError, ConsiliumError, PolicyError
+from common.plans.decision import Decision
 from common.storage.files import read_json, write_json
 from server.consortium.home import Home
 from server.runs.run import Run
 from server.runs.run_state import OVER
+from server.runs.site_reports import SiteReports
+from server.service.turns import Turns, shares
 from server.superlink.control import ControlApi, bundle
 
 log = logging.getLogger("consilium")
@@ -37,6 +41,7 @@ class Scheduler:
     _submitted_s: dict[str, float] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)
     """Runs whose process has shown up since they were submitted."""
+    _last_turns: str = ""
     _unfit: set[str] = field(default_factory=set)
     """Sites whose node the SuperLink does not take; said once."""
 
@@ -54,11 +59,24 @@ class Scheduler:
         running = [run for run in live if run.state.stage == "running"]
         for run in running:
             self._watch(run)
-        if not running:
-            for run in live:
-                if self._can_begin(run):
+        active = {run.name: run.state.cohort for run in running if not run.is_waiting_for_sites}
+        turns = Turns(active.values(), {site: SiteReports(self.home).limit(site) for site in self.home.identities()})
+        full_sites = {}
+        for run in live:
+            if approving := self._approving(run):
+                if full := turns.take(tuple(approving)):
+                    full_sites[run.name] = full
+                elif self._begin(run, approving):
                     self._submit(run)
-                    return
+                    active[run.name] = run.state.cohort
+        self._write_turns(active, full_sites)
+
+    def _write_turns(self, active: dict[str, tuple[str, ...]], full_sites: dict[str, tuple[str, ...]]) -> None:
+        """For the runs' processes, and for `status`."""
+        content = {"shares": shares(active), "full": full_sites, "active": active}
+        if json.dumps(content) != self._last_turns:
+            write_json(self.home.live / "turns.json", content, durably=False)
+            self._last_turns = json.dumps(content)
 
     def _register(self) -> None:
         """The SuperLink knows the nodes of the active members, and no others."""
@@ -78,31 +96,34 @@ class Scheduler:
         if read_json(self.home.live / "nodes.json") != ids:
             write_json(self.home.live / "nodes.json", ids)
 
-    def _can_begin(self, run: Run) -> bool:
-        """Whether all have decided, or the time for it is over; a run that cannot begin any more is ended."""
+    def _approving(self, run: Run) -> dict[str, Decision]:
+        """Who approved, where a run may begin: all have decided, or the time for it is over. A run that cannot begin
+        any more is ended."""
         state, plan = run.state, run.plan.content
         if state.stage != "waiting" or run.is_stop_requested:
-            return False
+            return {}
         if time.time() >= plan.expires_s:
             run.end("failed", "the plan expired before enough sites had approved it.")
-            return False
+            return {}
         decisions = run.decisions()
         approving = {site: decision for site, decision in decisions.items() if decision.verdict == "approve"}
         undecided = set(plan.cohort) & set(self.home.identities()) - set(decisions)
-        if undecided and time.time() < state.begin_at_s:
-            return False
-        least = max(self.home.roster.policy.n_min, plan.training.federation.quorum)
-        if len(approving) < least:
+        if undecided and time.time() < state.begin_at_s and not run.is_start_requested:
+            return {}
+        if len(approving) < (least := run.least_approvals):
             if not undecided:
                 run.end("failed", f"{len(approving)} of {len(plan.cohort)} sites approved, expected {least} at least.")
-            return False
+            return {}
+        return approving
+
+    def _begin(self, run: Run, approving: dict[str, Decision]) -> bool:
+        """Write down with whom a run begins; one that cannot is ended."""
         try:
             cohort = run.begin_with(approving).sites
         except PolicyError as error:
-            if not undecided or error.cause != "too-few-approvals":
-                run.end("failed", str(error))
+            run.end("failed", str(error))
             return False
-        run.write_state(replace(state, cohort=cohort, started_s=time.time()))
+        run.write_state(replace(run.state, cohort=cohort, started_s=time.time()))
         return True
 
     def _submit(self, run: Run) -> None:

@@ -55,6 +55,7 @@ class FlowerTransport:
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
         on_progress: is told whenever an exchange begins, goes on, or ends.
+        share: how many runs the busiest site answers at once, one question after the other: so much longer is waited.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class FlowerTransport:
         on_progress: Callable[[ExchangeProgress], None] = lambda _: None,
         signals: Path | None = None,
         is_unready: Callable[[str], bool] = lambda _: False,
+        share: Callable[[], int] = lambda: 1,
     ) -> None:
         self._grid = grid
         self._nodes = dict(sorted(nodes.items()))
@@ -76,6 +78,7 @@ class FlowerTransport:
         self._on_progress = on_progress
         self._signals = signals
         self._is_unready = is_unready
+        self._share = share
         self.states: dict[str, Tensors] = {}
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._site_states: dict[str, Tensors] = {}
@@ -132,7 +135,7 @@ class FlowerTransport:
         """What comes back in time, as it comes."""
         if not contents:
             return
-        request = next(iter(requests.values()))
+        request, timeout_s = next(iter(requests.values())), timeout_s * self._share()
         names, started_s = {node: site for site, node in self._nodes.items()}, time.time()
         progress = ExchangeProgress(
             request.kind, request.round, tuple(sorted(contents)), started_s, started_s + timeout_s
