@@ -171,8 +171,8 @@ def _witness(options: argparse.Namespace) -> int:
         return 0
     refusal = witness.home.witness_refused
     if refusal.exists():
-        why = read_json(refusal)["why"]
-        print(f"REFUSED: {why}\nThis site answers no plan. Both heads: {refusal}. Telephone.")
+        print(f"REFUSED: {read_json(refusal)['why']}\nThis site answers no plan. Both heads: {refusal}. Telephone.")
+        print(witness.how_to_accept())
     if not (head := witness.head):
         print("Nothing was seen of the coordinator's log yet.")
         return 0

@@ -113,6 +113,18 @@ class Witness:
         """Of every other site, the most that its word on its account came to."""
         return read_json(self.folder / "accounts") or {}
 
+    def how_to_accept(self) -> str:
+        """What the coordinator's people are asked for, if it was restored from a backup: its log has grown since."""
+        shown = (read_json(self.home.witness_refused) or {}).get("shown", {}).get("head")
+        if not shown:
+            return "No head was shown that could be accepted."
+        size = int(shown["content"]["size"])
+        return (
+            "If the coordinator says that it was restored from a backup: its people type `python -m server audit "
+            f"verify --at {size}` and read out the root. Then a data officer here, with what they read: `python -m "
+            "client witness --accept ROOT`."
+        )
+
     def accept(self, root: str) -> LogHead:
         """Go on from a head that was refused.
 

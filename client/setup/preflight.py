@@ -124,8 +124,9 @@ def _roster(home: Home) -> Iterator[CheckResult]:
             f"{text}; {home.site} is not among them under this key",
             "Ask the coordinator: was the site suspended, or did it get new keys?",
         )
-    elif roster.expires_s - time.time() < ROSTER_SOON_S:
-        yield CheckResult(True, text, "Expires soon: the coordinator renews it with `python -m server renew`.")
+    elif (left_s := roster.expires_s - time.time()) < ROSTER_SOON_S:
+        todo = f"Expires in {left_s / 86_400:.0f} days: the coordinator renews it with `python -m server renew`."
+        yield CheckResult(True, text, todo)
     else:
         yield CheckResult(True, text)
 

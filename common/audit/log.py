@@ -14,7 +14,7 @@ from common.audit.entries import Entry, Outcome, decode, plain, plain_facts
 from common.audit.heads import LogHead
 from common.audit.log_files import RESTORE, LogFiles
 from common.audit.merkle_tree import Frontier, leaf_hash
-from common.errors import AuditError, ConsiliumError
+from common.errors import AuditError, ConfigError, ConsiliumError
 from common.trust.keys import public_of
 
 
@@ -125,6 +125,21 @@ class Log(LogFiles):
             while remaining > 0 and (line := file.readline(remaining)):
                 remaining -= len(line)
                 yield line.removesuffix(b"\n")
+
+    def root_at(self, size: int) -> bytes:
+        """The root over the first so many entries: what somebody was shown when there were no more.
+
+        Raises:
+            ConfigError: there are fewer.
+        """
+        frontier = Frontier()
+        for line in self.lines():
+            if frontier.size == size:
+                break
+            frontier.append(leaf_hash(line))
+        if frontier.size != size:
+            raise ConfigError(f"{self.folder}: {frontier.size} entries, expected {size} at least.")
+        return frontier.root
 
     def verify(self) -> LogVerification:
         """Read all of it: every entry is in its place, and all of them are what the head was signed for.

@@ -26,6 +26,7 @@ TEACHING = """What was done here, when, by whom, for which plan and data set, an
 
   python -m {who} audit show                          all of it; --what approve, --plan NAME, --since 2026-11-01
   python -m {who} audit verify                        read all of it, and hold it to its signed head
+  python -m {who} audit verify --at 1234              the root over its first 1234 entries, to read out
   python -m {who} audit export chest.audit            a copy to take away, which shows by itself that it is whole
   python -m {who} audit verify chest.audit            check such a copy, anywhere
   python -m {who} audit verify --holds chest.audit    does the log still begin with it?
@@ -50,6 +51,7 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
         show.add_argument("--json", action="store_true", help="for programs")
         verify = actions.add_parser("verify", help="is it what was written?")
         verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported copy")
+        verify.add_argument("--at", type=int, metavar="N", help="the root over the first so many entries alone")
         verify.add_argument("--holds", type=Path, metavar="COPY", help="does the log begin with this exported copy?")
         export = actions.add_parser("export", help="a copy to take away")
         export.add_argument("file", type=Path, metavar="FILE", help="where to")
@@ -105,6 +107,9 @@ def _matches(log: Log, options: argparse.Namespace) -> Iterator[Entry]:
 
 def _verify(log: Log, options: argparse.Namespace) -> int:
     verification = log.verify()
+    if options.at is not None:
+        print(f"{options.at:,} entries, root:\n  {log.root_at(options.at).hex()}")
+        return 0
     _say(verification.head, public_of(log.key()))
     if verification.after or verification.torn:
         print(f"Behind the head: {verification.after} whole entries, {verification.torn} bytes of one that was cut "

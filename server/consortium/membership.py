@@ -34,7 +34,7 @@ from common.trust.roster import (
     Pins,
     Roster,
 )
-from server.consortium import root_key, tls
+from server.consortium import certificate, root_key, tls
 from server.consortium.home import ConsortiumSettings, Home
 from server.consortium.log_proofs import vouchers
 from server.consortium.publishing import FINISH, alone
@@ -42,7 +42,6 @@ from server.consortium.signing import SigningOutcome, highest_version, request_o
 
 Roots = Sequence[Ed25519PrivateKey]
 DAY_S = 86_400
-CERTIFICATE_DAYS = 3 * 365
 MOST_DAYS = 3650
 
 
@@ -68,12 +67,12 @@ def begin(
     if len(set(roots)) < len(roots) or len(roots) > MAX_ROOTS:
         raise ConfigError(f"--roots: {len(roots)} keys, expected up to {MAX_ROOTS} that differ.")
     ca, ca_key = tls.make_authority(settings.consortium)
-    certificate, key = tls.issue((ca, ca_key), [settings.host], CERTIFICATE_DAYS)
+    crt, key = tls.issue((ca, ca_key), [settings.host], certificate.DAYS)
     keys = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
     write_secret(home.folder / "tls" / "ca.key", ca_key)
     write_secret(home.folder / "tls" / "server.key", key)
     tensorfile.write_atomically(home.authority, ca)
-    tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
+    tensorfile.write_atomically(home.folder / "tls" / "server.crt", crt)
     write_pins(home.folder / "pins.json", Pins(settings.consortium, tuple(roots) or tuple(map(public_of, keys))))
     plan = Federation()
     policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
@@ -168,14 +167,9 @@ def renew(home: Home, days: int, roots: Roots) -> SigningOutcome:
         ConfigError: for a number of days that makes no sense.
         RunError: somebody else is changing the roster.
     """
-    expires_s, settings = _until(days), home.settings
-    key_file = home.folder / "tls" / "server.key"
-    pair = home.authority.read_bytes(), (home.folder / "tls" / "ca.key").read_bytes()
-    certificate, key = tls.issue(pair, [settings.host], CERTIFICATE_DAYS)
+    expires_s = _until(days)
     with alone(home):
-        key_file.unlink(missing_ok=True)
-        write_secret(key_file, key)
-        tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
+        certificate.write(home, certificate.DAYS)
         roster = replace(_next(home, home.roster.members), expires_s=expires_s)
         return _sign(home, "renew", f"renew-{roster.version}", roster, roots)
 

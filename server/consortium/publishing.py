@@ -73,10 +73,7 @@ def _finish_revoke(home: Home, request: SigningRequest, _: Rest) -> str:
 def _finish_renew(home: Home, request: SigningRequest, _: Rest) -> str:
     roster = publish(home, request)
     until = time.strftime("%Y-%m-%d", time.gmtime(roster.expires_s))
-    return (
-        "The new certificate is used from the next `python -m server start` on.\n"
-        f"Roster version {roster.version}, valid until {until}."
-    )
+    return f"The gateway takes up the new certificate by itself.\nRoster version {roster.version}, valid until {until}."
 
 
 def _finish_rotate(home: Home, request: SigningRequest, _: Rest) -> str:

@@ -8,12 +8,14 @@ from common.catalogue.listing import SHOWN, of_kind
 from common.catalogue.offers import OfferContent
 from common.web.markup import Child, el, figure, stacked_table, table
 from server.catalogue.catalogue import Catalogue
+from server.consortium import expiry
 from server.consortium.home import Home
 from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
 from server.processes import process_table
 from server.report import catalogue_page as report
+from server.runs.run_history import RunSummary, run_history
 from server.runs.run_state import OVER
-from server.runs.status import MemberStatus, RunSummary, ago, is_service_running, run_history
+from server.runs.status import MemberStatus, ago, is_service_running
 
 SIGNS = {"connected": "●", "silent": "◐", "lost": "✕", "stopped": "■", "away": "○"}
 WORDS = {
@@ -29,15 +31,16 @@ PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
 
 def processes(view: ConsortiumView) -> Marks:
     """The coordinator's own processes, in a line."""
+    soon: Marks = [el("p", text, class_="warn") for text in expiry.warnings(view.home, view.now)]
     if not is_service_running(view.home):
-        return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
+        return [*soon, el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
                    el("code", "python -m server start"), class_="warn")]  # fmt: skip
     chips: Marks = []
     for child in process_table.process_states(view.home.live / "log"):
         up = f"up {ago(view.now, child.since_s)}" if child.pid else "down"
         chips.append(el("li", el("span", "● " if child.pid else "✕ ", aria_hidden="true"), f"{child.name} {up}",
                        class_="connected" if child.pid else "lost"))  # fmt: skip
-    return [el("ul", *chips, class_="chips", aria_label="Processes")]
+    return [*soon, el("ul", *chips, class_="chips", aria_label="Processes")]
 
 
 def hospitals(view: ConsortiumView) -> Marks:

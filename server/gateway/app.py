@@ -19,6 +19,8 @@ import asyncio
 import logging
 import resource
 import ssl
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -32,6 +34,7 @@ from starlette.types import Receive, Scope, Send
 
 from common.errors import IdentityError, LinkError, WireError
 from common.web.http_limits import LimitedHttp
+from server.consortium import certificate
 from server.consortium.home import Home
 from server.gateway.authentication import RequestAuthentication
 from server.gateway.relay import Relay
@@ -45,6 +48,7 @@ from server.superlink.store import MessageStore
 log = logging.getLogger("consilium")
 
 CONNECTIONS = 1000
+LOOK_AT_CERTIFICATE_S = 1.0
 KEEP_ALIVE_S = 75
 SAVE_S = 1.0
 """How often is written down when sites were heard."""
@@ -128,7 +132,23 @@ def server(home: Home, site_api: SiteApi) -> uvicorn.Server:
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        threading.Thread(target=_take_up_certificates, args=(home, config.ssl), daemon=True).start()
     return uvicorn.Server(config)
+
+
+def _take_up_certificates(home: Home, context: ssl.SSLContext) -> None:
+    """Connections from then on get a certificate that was renewed; those that are open stay as they are."""
+    changed_ns, crt = certificate.changed_ns(home), certificate.certificate_file(home)
+    while True:
+        time.sleep(LOOK_AT_CERTIFICATE_S)
+        try:
+            if changed_ns == (now_ns := certificate.changed_ns(home)):
+                continue
+            context.load_cert_chain(crt, home.folder / "tls" / "server.key")
+            changed_ns = now_ns
+            log.info("the gateway has a new certificate")
+        except (OSError, ssl.SSLError) as error:  # half of the pair is written: looked at again
+            log.warning("the new certificate cannot be taken up: %s", error)
 
 
 def main(folder: Path) -> int:

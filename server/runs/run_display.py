@@ -10,11 +10,13 @@ from common import refusals
 from common.cli.progress import duration
 from common.cli.terminal import Sheet
 from common.storage.files import read_json
+from server.consortium import expiry
 from server.consortium.home import Home
 from server.processes import process_table
 from server.report import sentences
 from server.runs import run_refusals
 from server.runs.run import Run
+from server.runs.run_history import run_history
 from server.runs.run_state import OVER
 from server.runs.site_releases import describe_other
 from server.runs.status import (
@@ -23,7 +25,6 @@ from server.runs.status import (
     describe_run,
     is_service_running,
     live_runs,
-    run_history,
     site_statuses,
     typical_round_s,
 )
@@ -53,6 +54,8 @@ def status(home: Home, console: Console) -> None:
     elif children := process_table.process_states(home.live / "log"):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
+    for warning in expiry.warnings(home, now):
+        console.print(Text(warning, "yellow"))
     if others := describe_other(home, home.identities()):
         console.print(others, highlight=False)
     for run in runs:

@@ -1,14 +1,15 @@
 """Where everything stands, as the coordinator knows it: every site, what a run is waiting for and why, runs before."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from common import refusals
 from common.cli.progress import duration
 from common.secagg.key_period_plan import threshold
-from common.storage.files import glance, read_json
+from common.storage.files import glance
+from server.consortium import expiry
 from server.consortium.home import Home
 from server.runs import run_refusals
 from server.runs.run import Run
@@ -80,21 +81,6 @@ class MemberStatus:
             return "never heard"
         how = {"lost": "lost its line, ", "stopped": "was stopped, "}.get(self.connection, "")
         return f"{how}last heard {ago(now, self.heard_s)} ago"
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A run in one line of a list."""
-
-    name: str
-    made_s: float
-    sites: int
-    rounds: int
-    planned: int
-    auc: float | None
-    """On the validation cases of all sites, of the best round."""
-    stage: str
-    why: str
 
 
 def site_statuses(home: Home, run: Run | None = None) -> list[MemberStatus]:
@@ -221,19 +207,9 @@ def status_as_json(home: Home) -> dict[str, Any]:
         "sites": sites,
         "run": words[0] if words else None,
         "runs": words,
+        "expiring": expiry.warnings(home, now),
         "releases": describe_other(home, home.identities()),
     }
-
-
-def run_history(home: Home) -> Iterator[RunSummary]:
-    """Every run, oldest first."""
-    for run in Run.all(home):
-        state, plan = run.state, run.plan.content
-        result = read_json(run.folder / "result.json") or {}
-        yield RunSummary(
-            run.name, plan.made_s, len(state.cohort or plan.cohort), len(run.rounds()),
-            run.plan.rounds, result.get("validation", {}).get("auc"), state.stage, state.why,
-        )  # fmt: skip
 
 
 def is_service_running(home: Home) -> bool:

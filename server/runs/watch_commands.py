@@ -11,8 +11,9 @@ from server.consortium.arguments import add_home, add_run
 from server.consortium.home import Home
 from server.runs import run_display
 from server.runs.run import Run
+from server.runs.run_history import run_history
 from server.runs.run_state import OVER
-from server.runs.status import run_history, status_as_json
+from server.runs.status import status_as_json
 
 FOLLOW = """Follow a run that was submitted before. Ctrl-C ends the following, not the run.
 

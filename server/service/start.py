@@ -21,6 +21,7 @@ from common.trust import folder_release
 from common.trust.release import VERSION, code_digest
 from server.consortium.home import Home
 from server.processes.supervisor import ManagedProcess, Supervisor
+from server.service.certificate_keeper import CertificateKeeper
 from server.service.scheduler import Scheduler, turn_safely
 from server.superlink import control
 
@@ -78,10 +79,11 @@ def children(home: Home) -> tuple[ManagedProcess, ...]:
 
 def _schedule(home: Home, stop: threading.Event) -> None:
     scheduler = Scheduler(home, control.ControlApi(home.folder, home.settings.superlink_port))
+    keeper = CertificateKeeper(home)
     version, last_problem = {"release": VERSION, "code": code_digest()}, ""
     while not stop.wait(TURN_EVERY_S):
         try:
-            problem = turn_safely(scheduler)
+            problem = turn_safely(scheduler) or keeper.turn(time.time())
             write_json(home.live / "keeper.json", {"at_s": time.time(), "problem": problem, **version}, durably=False)
         except Exception:  # whatever it is, the processes must be kept
             log.exception("looking after the runs failed")

@@ -20,6 +20,7 @@ from common.audit.heads import log_key_paper
 from common.audit.witness_statement import WitnessStatement
 from common.errors import AuditError, ConfigError, IdentityError
 from common.trust.keys import public_of
+from server.__main__ import main as coordinator
 from server.consortium.home import Home
 from server.gateway.site_api import FolderSiteApi
 from tests.consortium.consortium import NAMES, Consortium
@@ -107,7 +108,13 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
     home = ["--home", str(site.folder)]
     assert main(["witness", *home]) == 1
     assert "REFUSED" in capsys.readouterr().out
-    root = other.log.head().root.hex()  # type: ignore[union-attr]
+    size = other.log.head().size  # type: ignore[union-attr]
+    assert main(["witness", *home]) == 1
+    assert f"audit verify --at {size}` and read out the root" in " ".join(capsys.readouterr().out.split())
+    grown(other, "goes", "on", "meanwhile")  # nobody telephones within a second
+    assert coordinator(["audit", "verify", "--at", str(size), "--home", str(other.folder)]) == 0
+    root = capsys.readouterr().out.split()[-1]
+    assert root == other.log.root_at(size).hex() != other.log.head().root.hex()  # type: ignore[union-attr]
     for wrong in ("0" * 64, root[:15], ""):
         with pytest.raises(ConfigError):
             Witness(site).accept(wrong)
