@@ -18,6 +18,7 @@
     python -m server root new · seal                  a root key on a machine of its own, under a passphrase
     python -m server cosign PAPER                     read what several roots sign together, and sign it
     python -m server pending · take PAPER             what waits for other roots; take it back, and go on
+    python -m server backup · drill · restore         the coordinator's folder kept elsewhere
     python -m server audit show · verify · export     what was done here, and by whom
 
 All take --home DIR, the coordinator's folder (default: consortium). docs/deploy.md goes through everything in order.
@@ -101,6 +102,9 @@ COMMANDS = CommandTable(
         "pending": "server.consortium.cosign_commands",
         "take": _take_command,
         "audit": _audit_command,
+        "backup": "server.backup.commands",
+        "drill": "server.backup.commands",
+        "restore": "server.backup.commands",
     },
     _recorded,
 )
@@ -117,6 +121,8 @@ ACTS = {
     "renew": "renew",
     "export": "export model",
     "take": "take signatures",
+    "backup": "backup",
+    "drill": "backup drill",
 }
 """Commands that are recorded in the audit log, and as what."""
 

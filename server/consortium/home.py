@@ -12,6 +12,7 @@ runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, resul
 accounts/NAME.json   what each site says that its patients have paid (`server.consortium.site_accounts`)
 audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
 live/                what the running processes keep: SuperLink's database, sockets, logs
+backup.key           what backups of this folder are sealed under; restored.json: it was made again from one
 release.json         which release worked here last (`common.trust.folder_release`); before-RELEASE/ what it changed
 """
 
