@@ -10,6 +10,7 @@
     python -m client run                    take part: one process that runs for weeks
     python -m client install-service        the same as a service of the system, from the machine's start on
     python -m client rekey                  move this site to new keys
+    python -m client move FILE             the coordinator's new address, signed by its roots
     python -m client accept-key SITE        another member's new key, whose old one is lost
 
     python -m client import SOURCE          take images into encrypted custody
@@ -92,6 +93,7 @@ PLACES: dict[str, str | Callable[[], Command]] = {
     "join": "client.setup.commands",
     "rekey": "client.setup.commands",
     "accept-key": "client.setup.commands",
+    "move": "client.setup.commands",
     "check": "client.setup.commands",
     "plans": "client.plans.commands",
     "approve": "client.plans.commands",

@@ -3,6 +3,7 @@
 site.yaml            name, data sets, policy; the one file that its engineer edits (client/site_settings.py)
 identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
+address.moved        the roots' word for that address, where the coordinator has moved
 roots/               the changes of the consortium's roots since then
 accepted-keys        other members' new keys that a data officer accepted; roster.refused waits for that
 ledger, ledger.key   what it has ever answered, and over whom; what hides which images they were

@@ -16,7 +16,7 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 from client import app
 from client.access.doorkeeper import Doorkeeper
 from client.connection.fleet_client import Endpoint
-from client.connection.node import serve
+from client.connection.node import serve, start_again
 from client.connection.retry import ConnectionStatus
 from client.home import Home, SiteFolder
 from client.memory_guard import guard_memory
@@ -51,6 +51,8 @@ class ResidentProcess:
     _has_answered: bool = False
     """Since the coordinator's log was looked at."""
     _last_problem: str = ""
+    _address: str = ""
+    """Where this process is connected to."""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
     _not_approved: dict[str, int] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class ResidentProcess:
         home = self.home
         folder_release.enter(home.folder)
         endpoint = Endpoint(home.address, home.authority, home.node_key)
+        self._address = home.address
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
         works = (self._exchange_documents, self._read_images, self._send_notices)
@@ -90,6 +93,9 @@ class ResidentProcess:
             if now >= next_documents_s:
                 self._say_once(sync.refresh(self.home, self._new_plan, self._note_over))
                 next_documents_s = now + DOCUMENTS_EVERY_S
+                if self.home.address != self._address:
+                    log.info("the coordinator has moved to %s; going there", self.home.address)
+                    start_again()  # what is in the journal goes on there
             elif self._has_answered:
                 self._say_once(sync.witness(self.home))
                 self._has_answered = False

@@ -14,7 +14,7 @@
     python -m server figures RUN                      its figures for TensorBoard, MLflow, or as a table
     python -m server dossier RUN                      what its record answers of CLAIM, TRIPOD+AI, the AI Act; SBOM
     python -m server catalogue [ACTION]               what partners offer: data sets, models, plans
-    python -m server history · follow · stop · revoke · renew
+    python -m server history · follow · stop · revoke · renew · move
     python -m server root new · seal                  a root key on a machine of its own, under a passphrase
     python -m server cosign PAPER                     read what several roots sign together, and sign it
     python -m server pending · take PAPER             what waits for other roots; take it back, and go on
@@ -97,6 +97,7 @@ COMMANDS = CommandTable(
         "stop": "server.runs.watch_commands",
         "revoke": "server.consortium.commands",
         "renew": "server.consortium.commands",
+        "move": "server.consortium.commands",
         "root": "server.consortium.cosign_commands",
         "cosign": "server.consortium.cosign_commands",
         "pending": "server.consortium.cosign_commands",
@@ -119,6 +120,7 @@ ACTS = {
     "stop": "stop run",
     "revoke": "revoke",
     "renew": "renew",
+    "move": "move",
     "export": "export model",
     "take": "take signatures",
     "backup": "backup",

@@ -41,6 +41,7 @@ RULES: dict[str, CommandRule] = {
     "fingerprint": ANYBODY,
     "join": _may(OPERATOR),
     "rekey": _may(OPERATOR),
+    "move": _may(OPERATOR),
     "accept-key": _may(OFFICER),
     "install-service": ANYBODY,  # the machine's administrator, who need not be of the site
     # plans

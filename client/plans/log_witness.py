@@ -115,10 +115,10 @@ class Witness:
 
     def how_to_accept(self) -> str:
         """What the coordinator's people are asked for, if it was restored from a backup: its log has grown since."""
-        shown = (read_json(self.home.witness_refused) or {}).get("shown", {}).get("head")
-        if not shown:
+        head = (read_json(self.home.witness_refused) or {}).get("shown", {}).get("head")
+        if not head:
             return "No head was shown that could be accepted."
-        size = int(shown["content"]["size"])
+        size = int(head["content"]["size"])
         return (
             "If the coordinator says that it was restored from a backup: its people type `python -m server audit "
             f"verify --at {size}` and read out the root. Then a data officer here, with what they read: `python -m "

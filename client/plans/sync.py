@@ -9,7 +9,12 @@ from typing import Any
 from client.connection.gateway_client import GatewayClient
 from client.connection.retry import ConnectionStatus
 from client.home import Home
+<<<<<<< HEAD
 from client.plans import judge, plan_plugins
+=======
+from client.plans import judge
+from client.plans.coordinator_address import take_address
+>>>>>>> 30da852 (The coordinator moves to another address under its roots' word, without new keys at the sites)
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
@@ -154,6 +159,8 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
     except (KeyError, TypeError, ValueError):
         raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
     home.take_root_changes(changes)
+    if moved := answer.get("address"):
+        take_address(home, str(moved).encode())
     home.take_roster(roster, rekeys)
     for file in plans:
         try:

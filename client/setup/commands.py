@@ -5,6 +5,7 @@ from pathlib import Path
 
 from client.dataset.commands import DECODED_STAYS
 from client.home import SiteFolder, home_option
+from client.plans.coordinator_address import take_address
 from client.setup import enrol
 from common import config as configuration
 from common.cli import terminal
@@ -46,6 +47,12 @@ refuses the roster that has it, with all that follows.
 
 Telephone that hospital, not the coordinator, and compare the fingerprint: `python -m client fingerprint` there shows
 it as that of its key. For scripts: --fingerprint "12345 …"."""
+
+MOVE = """Go to the coordinator's new address, which its roots have signed. A site that is connected does so by itself;
+one that was away until the old address was gone gets the file from the coordinator, by any means. No new keys, no
+welcome.
+
+  python -m client move address.json"""
 
 CHECK = """Without CONFIG: is this site ready to take part? Keys, roster, clock, disk, address and certificate,
 release, images, labels, processor: a line each, ok or what to do. With CONFIG: is the data of a configuration
@@ -150,6 +157,18 @@ def _accept(options: argparse.Namespace) -> int:
     return 0
 
 
+def _move_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="what `server move` wrote: address.json")
+    home_option(parser)
+
+
+def _move(options: argparse.Namespace) -> int:
+    home = options.here
+    before, is_new = home.address, take_address(home, options.file.read_bytes())
+    print(f"The coordinator is at {home.address}{f' now; it was at {before}.' if is_new else ' already.'}")
+    return 0
+
+
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file; see configs/ and docs/data.md")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. data.path=list.csv")
@@ -178,5 +197,6 @@ COMMANDS = {
     "join": Command(JOIN, _join_arguments, _join),
     "rekey": Command(REKEY, _rekey_arguments, _rekey),
     "accept-key": Command(ACCEPT, _accept_arguments, _accept),
+    "move": Command(MOVE, _move_arguments, _move),
     "check": Command(CHECK, _check_arguments, _check, DECODED_STAYS),
 }

@@ -22,7 +22,7 @@ from common.trust.keys import digest, public_of, sign, verify
 Kind = Literal[
     "request", "welcome", "plan", "decision", "head", "audit-key", "package", "policy", "figures", "drill", "witness",
     "offer", "catalogue", "root", "roots", "roster", "cosign", "rekey",
-    "account",
+    "account", "address",
 ]  # fmt: skip
 MOST_BYTES = 2**22
 """Most bytes of a file: a document is text that people could read."""

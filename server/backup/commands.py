@@ -80,9 +80,8 @@ def _drill_arguments(parser: argparse.ArgumentParser) -> None:
 def _drill(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     began = time.perf_counter()
-    with backup.opened(_newest(options.source), backup.read_key(options.recovery or home.folder / "backup.key")) as (
-        scratch, report,
-    ):  # fmt: skip
+    key = backup.read_key(options.recovery or home.folder / "backup.key")
+    with backup.unpacked_backup(_newest(options.source), key) as (scratch, report):
         seconds, problems = time.perf_counter() - began, backup.examine(scratch, home.folder)
         same = backup.unchanged(scratch, home)
     options.act.facts |= {"files": report.files, "problems": len(problems)}

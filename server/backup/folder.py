@@ -35,7 +35,7 @@ ABOUT = "backup.json"
 
 
 @dataclass(frozen=True)
-class BackupReport:
+class StoredBackup:
     """What was written or read."""
 
     path: Path
@@ -78,7 +78,7 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def write(home: Home, folder: Path, key: bytes) -> BackupReport:
+def write(home: Home, folder: Path, key: bytes) -> StoredBackup:
     """Write a new backup into a folder; whole, or not there.
 
     Raises:
@@ -95,20 +95,20 @@ def write(home: Home, folder: Path, key: bytes) -> BackupReport:
     half = path.with_name(f".{path.name}")
     with half.open("wb") as file:
         half.chmod(0o600)
-        sealed = SealedWriter(file, key)
-        with tarfile.open(fileobj=cast(Any, sealed), mode="w|") as archive:
+        writer = SealedWriter(file, key)
+        with tarfile.open(fileobj=cast(Any, writer), mode="w|") as archive:
             _add(archive, ABOUT, json.dumps(about).encode())
             for inside, source in _files(home.folder):
                 with suppress(FileNotFoundError):  # a run went on meanwhile
                     content = source.read_bytes()
                     _add(archive, inside, content, source.stat().st_mode & 0o777)
                     count, size = count + 1, size + len(content)
-        sealed.finish()
+        writer.finish()
         file.flush()
         os.fsync(file.fileno())
     half.rename(path)
     flush_folder(folder)
-    return BackupReport(path, about, count, size)
+    return StoredBackup(path, about, count, size)
 
 
 def backups(folder: Path, consortium: str = "*") -> list[Path]:
@@ -117,7 +117,7 @@ def backups(folder: Path, consortium: str = "*") -> list[Path]:
 
 
 @contextmanager
-def opened(path: Path, key: bytes, beside: Path | None = None) -> Iterator[tuple[Path, BackupReport]]:
+def unpacked_backup(path: Path, key: bytes, beside: Path | None = None) -> Iterator[tuple[Path, StoredBackup]]:
     """A folder with all that is in a backup, every byte verified; it is removed afterwards if it is still there.
 
     Args:
@@ -136,14 +136,14 @@ def opened(path: Path, key: bytes, beside: Path | None = None) -> Iterator[tuple
         about = json.loads((scratch / ABOUT).read_bytes())
         (scratch / ABOUT).unlink()
         files = [file for file in scratch.rglob("*") if file.is_file()]
-        yield scratch, BackupReport(path, about, len(files), sum(file.stat().st_size for file in files))
+        yield scratch, StoredBackup(path, about, len(files), sum(file.stat().st_size for file in files))
     except (tarfile.TarError, FileNotFoundError, ValueError) as error:
         raise BackupError(f"{path}: is no whole backup ({error}). Try another one.") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def restore(path: Path, key: bytes, folder: Path) -> BackupReport:
+def restore(path: Path, key: bytes, folder: Path) -> StoredBackup:
     """A coordinator's folder from a backup, at once: a kill leaves none, or a whole one.
 
     Raises:
@@ -153,7 +153,7 @@ def restore(path: Path, key: bytes, folder: Path) -> BackupReport:
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty, and nothing is restored over what is there. Give another --home.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with opened(path, key, folder.parent.resolve()) as (scratch, report):
+    with unpacked_backup(path, key, folder.parent.resolve()) as (scratch, report):
         home = Home(scratch)
         write_secret(scratch / "backup.key", key.hex().encode())
         content = {"at_s": time.time(), "backup": report.about, "roster_above": home.roster.version + LEAP}

@@ -155,7 +155,33 @@ def _renew(options: argparse.Namespace) -> int:
     return 0
 
 
+MOVE = """The gateway moves to another address: every site is told, under the roots' signatures. No new keys, no
+welcome.
+
+  python -m server move --address fl.hospital.example:8443
+
+Sites that are connected go there by themselves; so let the old address lead to the gateway for some days, or send the
+others the file address.json that this writes."""
+
+
+def _move_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", required=True, metavar="HOST:PORT", help="what hospitals connect to from now on")
+    parser.add_argument("--port", type=int, metavar="N", help="the gateway's port here, where it is another (NAT)")
+    add_root(parser)
+
+
+def _move(options: argparse.Namespace) -> int:
+    home = Home.at(options.home)
+    port = options.address.rpartition(":")[2]
+    if not port.isdigit():
+        raise ConfigError(f"--address {options.address}: expected HOST:PORT, for example train.hospital.example:8443.")
+    outcome = membership.move(home, options.address, options.port or int(port), home.root_keys(*options.root))
+    print(outcome.words)
+    return 0
+
+
 COMMANDS = {
+    "move": Command(MOVE, _move_arguments, _move),
     "init": Command(INIT, _init_arguments, _init),
     "admit": Command(ADMIT, _admit_arguments, _admit),
     "fingerprint": Command(FINGERPRINT, _fingerprint_arguments, _fingerprint),

@@ -32,8 +32,8 @@ class Expiry:
         if now_s >= self.at_s:
             return f"{self.what} has expired, on {day}. {self.todo}"
         days = (self.at_s - now_s) / DAY_S
-        left = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
-        return f"{self.what} expires in {left}, on {day}. {self.todo}"
+        rest = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
+        return f"{self.what} expires in {rest}, on {day}. {self.todo}"
 
 
 def all_of(home: Home) -> Iterator[Expiry]:

@@ -7,6 +7,7 @@ tls/                 the consortium's own TLS authority and the gateway's certif
 roots/               changes of who signs, each signed by all old and all new roots
 pins.json, roster    who signs, and the signed list of members; rosters/ has every version
 sites/NAME.json      what each site was admitted with
+address.json         the roots' word for the address, where the gateway has moved
 rekeys/              the word of members' old keys for their new ones
 runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
 accounts/NAME.json   what each site says that its patients have paid (`server.consortium.site_accounts`)
@@ -146,6 +147,11 @@ class Home:
     def authority(self) -> Path:
         """The TLS authority's certificate."""
         return self.folder / "tls" / "ca.crt"
+
+    @property
+    def moved(self) -> Path:
+        """The roots' word for the address that the gateway has moved to."""
+        return self.folder / "address.json"
 
     @property
     def log(self) -> Log:

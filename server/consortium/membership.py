@@ -18,6 +18,7 @@ from common.config import Federation
 from common.errors import ConfigError, PolicyError
 from common.storage import tensorfile
 from common.storage.files import write_secret
+from common.trust.address_change import AddressChange
 from common.trust.cosigning import RootPaper
 from common.trust.documents import SignedDocument
 from common.trust.enrolment import PURPOSE, write_pins
@@ -198,6 +199,24 @@ def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> SigningOutcome:
         papers = [RootPaper.of(change.document), RootPaper.of_roster(roster), *vouchers(home, anew=True)]
         request = replace(request_of(home, "rotate", f"rotate-{change.number}", papers), roots=change.signers)
         return sign(home, request, {}, roots, FINISH["rotate"])
+
+
+def move(home: Home, address: str, port: int, roots: Roots) -> SigningOutcome:
+    """Tell all sites another address, under the same keys and the same TLS authority.
+
+    Args:
+        port: of the gateway on this machine.
+
+    Raises:
+        ConfigError: an address that is none.
+        RunError: somebody else is changing the roster.
+    """
+    settings = home.settings.model_dump() | {"address": address, "port": port}
+    ConsortiumSettings.parse(settings)
+    with alone(home):
+        change = AddressChange.draw_up(home.pins.federation, int(time.time()), address)
+        request = request_of(home, "move", f"move-{change.number}", [RootPaper.of(change.document), *vouchers(home)])
+        return sign(home, request, {"address": address, "port": port}, roots, FINISH["move"])
 
 
 def _until(days: int) -> int:

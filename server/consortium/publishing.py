@@ -3,6 +3,8 @@
 import time
 from contextlib import AbstractContextManager
 
+import yaml
+
 from common.cli import terminal
 from common.errors import ConfigError, PolicyError
 from common.storage import tensorfile
@@ -12,7 +14,8 @@ from common.trust.enrolment import keep_root_change
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.root_change import NOTICE_S, RootChange, next_change
 from common.trust.roster import Roster, load_verified_roster
-from server.consortium.home import Home
+from server.consortium import certificate
+from server.consortium.home import ConsortiumSettings, Home
 from server.consortium.log_proofs import keep_voucher
 from server.consortium.signing import Finish, Rest
 
@@ -85,11 +88,28 @@ def _finish_rotate(home: Home, request: SigningRequest, _: Rest) -> str:
         raise ConfigError(f"{request.name}: was drawn up too long ago to give notice. Drop it, and rotate again.")
     publish(home, request)
     keep_root_change(home.folder, change)
+    home.moved.unlink(missing_ok=True)  # under the old roots: who joins from now on has the address in its welcome
     day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(change.in_force_s))
     old, new = change.words
     return (
         f"The roots change on {day}. Until then all old and all new sign. Sites see it at their next contact.\n"
         f"Fingerprint now   {old}\n          then    {new}"
+    )
+
+
+def _finish_move(home: Home, request: SigningRequest, rest: Rest) -> str:
+    keep_voucher(home, request)
+    (paper,) = (paper for paper in request.papers if paper.kind == "address")
+    before = home.settings
+    settings = ConsortiumSettings.parse(before.model_dump() | {"address": rest["address"], "port": rest["port"]})
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
+    certificate.write(home, certificate.DAYS, before.host)  # for the old address too, while sites still come by it
+    tensorfile.write_atomically(home.moved, paper.file)
+    return (
+        f"From now on sites find the gateway at {settings.address}; those that are connected go there by themselves.\n"
+        f"Let the old address, {before.address}, lead here until `status` shows all of them, or send {home.moved} to "
+        "those that are missing; there: python -m client move address.json"
     )
 
 
@@ -99,5 +119,6 @@ FINISH: dict[str, Finish] = {
     "revoke": _finish_revoke,
     "renew": _finish_renew,
     "rotate": _finish_rotate,
+    "move": _finish_move,
 }
 """How each act goes on when all roots have signed; under the lock of `alone`."""

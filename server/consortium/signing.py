@@ -132,8 +132,8 @@ def highest_version(home: Home) -> int:
     files = [*(home.folder / "pending").glob("*.unsigned"), *(home.folder / "pending").glob("*.dropped")]
     papers = (SigningRequest.read(path.read_bytes()).paper("roster") for path in files)
     versions = [parse_roster(paper.roster_content).version for paper in papers if paper]
-    restored = read_json(home.folder / "restored.json") or {}  # what was drawn up after the backup is not known here
-    return max([home.roster.version, int(restored.get("roster_above", 0)), *versions])
+    note = read_json(home.folder / "restored.json") or {}  # what was drawn up after the backup is not known here
+    return max([home.roster.version, int(note.get("roster_above", 0)), *versions])
 
 
 def describe_missing(home: Home, request: SigningRequest) -> str:

@@ -76,6 +76,7 @@ class FolderSiteApi:
             "stages": _stages(site, runs),
             "rekeys": [paper.decode() for paper in self.home.rekeys()],
             "roots": [change.document.encode().decode() for change in self.home.root_changes],
+            "address": self.home.moved.read_text(encoding="utf-8") if self.home.moved.exists() else "",
             "release": VERSION,
             "code": code_digest(),
             "now_s": time.time(),

@@ -43,10 +43,8 @@ def status(home: Home, console: Console) -> None:
     by_run = [(run, {one.site: one for one in site_statuses(home, run)}) for run in runs]
     for one in site_statuses(home, *runs[:1]):
         plans = [_decision(run, sites[one.site]) for run, sites in by_run if one.site in run.plan.content.cohort]
-        awaited = [
-            f"{sites[one.site].awaited_for} ({run.name})" for run, sites in by_run if sites[one.site].awaited_for
-        ]
-        cells = "; ".join(plans) or "–", "; ".join(awaited) or "–", Text(one.error, "red")
+        waits = [f"{sites[one.site].awaited_for} ({run.name})" for run, sites in by_run if sites[one.site].awaited_for]
+        cells = "; ".join(plans) or "–", "; ".join(waits) or "–", Text(one.error, "red")
         table.add(one.site, _connected(one, now), one.doing or "–", *cells)
     console.print(table)
     if not is_service_running(home):

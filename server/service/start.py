@@ -19,6 +19,7 @@ from common.errors import RunError
 from common.storage.files import write_json
 from common.trust import folder_release
 from common.trust.release import VERSION, code_digest
+from server.consortium import certificate
 from server.consortium.home import Home
 from server.processes.supervisor import ManagedProcess, Supervisor
 from server.service.certificate_keeper import CertificateKeeper
@@ -66,6 +67,7 @@ def _start(home: Home, stop: threading.Event) -> None:
 def children(home: Home) -> tuple[ManagedProcess, ...]:
     """SuperLink, SuperExec and gateway, in the order in which they need each other."""
     settings = home.settings
+    certificate.ensure_local(home)
     flower = control.commands(home.folder.resolve(), settings.superlink_port)
     gateway = (sys.executable, "-m", "server.gateway", str(home.folder.resolve()))
     superlink_answers = _answers("127.0.0.1", settings.superlink_port, home.authority)

@@ -36,8 +36,6 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 
 from common.errors import ConfigError, LinkError
 from common.storage.files import write_secret
-from server.consortium import certificate
-from server.consortium.home import Home
 
 FLOWER = "1.42.0"
 POLL_S = 0.5
@@ -65,7 +63,6 @@ def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
         ConfigError: another release of Flower, or one whose commands are not installed.
     """
     _prepare()
-    certificate.ensure_local(Home(home))
     folder, tls = home / "live" / "flower", home / "tls"
     programs = Path(sysconfig.get_path("scripts"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the database has what sites send, as they sent it

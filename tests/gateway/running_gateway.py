@@ -20,7 +20,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from common.errors import LinkError, PlanError
-from server.consortium import membership
+from server.consortium import certificate, membership
 from server.consortium.home import Home
 from server.gateway import app as gateway
 from server.gateway.routes import SiteApi
@@ -106,6 +106,7 @@ class Door:
         changed |= {"listen": "127.0.0.1", "port": self.port, "superlink_port": free_port()}
         settings.write_text(yaml.safe_dump(changed), encoding="utf-8")
         self.site_api = MemorySiteApi()
+        certificate.ensure_local(self.home)
         started = control.commands(self.home.folder, self.home.settings.superlink_port)["superlink"]
         self.control = control.ControlApi(self.home.folder, self.home.settings.superlink_port)
         self.supervisor = Supervisor(
