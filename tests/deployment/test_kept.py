@@ -44,7 +44,7 @@ def test_a_run_outlives_a_new_certificate_and_a_move_and_a_lost_coordinator_trai
         federation.processes["server"].terminate()
         federation.processes["server"].wait(60)
         federation.start("server")
-        assert federation.wait(run, 200) == "finished", federation.state(run)
+        assert federation.wait(run, 600) == "finished", federation.state(run)
         assert federation.result(run)["weights_sha256"] == simulated(config)
 
         federation.server("backup", str(safe), "--recovery", str(key))
@@ -67,6 +67,6 @@ def test_a_run_outlives_a_new_certificate_and_a_move_and_a_lost_coordinator_trai
             needed_a_person.append(site)
         federation.server("run", str(config), "name=again", "--no-follow")
         again = Run.find(home).name
-        assert federation.wait(again, 200) == "finished", federation.state(again)
+        assert federation.wait(again, 600) == "finished", federation.state(again)
         assert needed_a_person == list(SITES)  # once each, by telephone
         assert {site: (tmp_path / site / "identity").read_bytes() for site in SITES} == identities
