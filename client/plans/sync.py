@@ -9,12 +9,8 @@ from typing import Any
 from client.connection.gateway_client import GatewayClient
 from client.connection.retry import ConnectionStatus
 from client.home import Home
-<<<<<<< HEAD
 from client.plans import judge, plan_plugins
-=======
-from client.plans import judge
 from client.plans.coordinator_address import take_address
->>>>>>> 30da852 (The coordinator moves to another address under its roots' word, without new keys at the sites)
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness

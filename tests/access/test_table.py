@@ -23,6 +23,7 @@ TYPED = {
     "fingerprint": "fingerprint",
     "join": "join gone.welcome",
     "rekey": "rekey",
+    "move": "move gone",
     "accept-key": "accept-key gone",
     "page": "page --port 99999",
     "page --hosted": "page --hosted gone.yaml",

@@ -146,7 +146,7 @@ def test_a_drill_names_what_is_wrong_and_a_damaged_backup_makes_no_folder(
     home, safe, key = consortium.home, tmp_path / "safe", tmp_path / "key"
     options = ["--home", str(home.folder)]
     assert server(["drill", str(tmp_path), *options]) == 2
-    assert "holds no backup of a coordinator" in capsys.readouterr().err
+    assert "expected a recovery key" in capsys.readouterr().err
     run = Run.begin(home, consortium.plan(), 3600)
     plan = run.folder / "plan.json"
     whole = plan.read_bytes()
