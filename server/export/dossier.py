@@ -8,10 +8,11 @@ empty.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, contents, document, el, style, table
 from server.export.recorded_fact import RecordedFact
@@ -79,24 +80,19 @@ def as_page(name: str, cells: Sequence[DossierCell]) -> bytes:
             "originals say it in full. Research software, not a medical device.",
         ),
     ]  # fmt: skip
-    body = [
-        el(
-            "section",
-            el("h2", title),
-            table(title, ("item", "what is asked", "what the record says", "from"), [*_rows(cells, title)]),
-        )
-        for title in dict.fromkeys(cell.list for cell in cells)
-    ]
+    body = [el("section", el("h2", title), _list(title, cells)) for title in dict.fromkeys(cell.list for cell in cells)]
     return document(f"{name}: dossier", style(), *top, contents(body), *body)
 
 
-def _rows(cells: Sequence[DossierCell], title: str) -> Iterator[list[Child]]:
-    """A row an answer; the item and what is asked stand before the first."""
-    for cell in cells:
-        if cell.list != title:
-            continue
-        if not cell.answers:
-            yield [cell.item, cell.asks, el("em", EMPTY), ""]
-        for place, fact in enumerate(cell.answers):
-            head = ["", ""] if place else [cell.item, cell.asks]
-            yield [*head, fact.text, el("code", fact.source)]
+def _list(title: str, cells: Sequence[DossierCell]) -> Element:
+    """One list as a table; each answer with its source below it."""
+    rows = [[cell.item, cell.asks, _answers(cell.answers)] for cell in cells if cell.list == title]
+    element = table(title, ("item", "what is asked", "what the record says, and where"), rows)
+    element[0].set("class", "words")  # from the left
+    return element
+
+
+def _answers(answers: Sequence[RecordedFact]) -> Child:
+    if not answers:
+        return el("em", EMPTY)
+    return el("div", *(el("p", fact.text, " ", el("small", fact.source)) for fact in answers))

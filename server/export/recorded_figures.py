@@ -15,10 +15,10 @@ FIGURES = (
 
 def cases(result: Result) -> RecordedFact | None:
     """How many there were; of a real run those of all sites together."""
-    if sentences.is_simulated(result):
-        return fact_of("cases", in_words(result["cases"]))
     if (counts := sentences.judging_counts(result)) is None:
         return None
+    if sentences.is_simulated(result):  # test cases that are common to all sites count once
+        return fact_of("cases, counts.test", in_words(dict(result["cases"]) | {"test": counts["n"]}))
     text = f"Validation cases of all sites together: {counts['n']}. How many each has, only the sites know."
     return fact_of("counts.validation.n", text)
 
