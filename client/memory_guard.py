@@ -1,12 +1,18 @@
-"""Keys in a process' memory: no core dump has them, and no other process of the same user reads them."""
+"""A process with keys: no core dump has them, no other process of its user reads them, and its files are its own."""
 
 import ctypes
+import os
 import resource
+
+from common.storage import tensorfile
 
 _PR_SET_DUMPABLE = 4
 
 
 def guard_memory() -> None:
-    """From now on this process leaves no core dump, and is closed to debuggers of its own user (`prctl(2)`)."""
+    """From now on this process leaves no core dump, is closed to debuggers of its own user (`prctl(2)`), and makes
+    files for its own user alone: a site's folder lets a group through, to its door."""
+    os.umask(0o077)
+    tensorfile.keep_private()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

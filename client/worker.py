@@ -52,7 +52,9 @@ def _carry_out(tree: dict[str, object], channel: socket.socket, files: list[int]
         handed_file.demand(handle, digest)
     persons = PersonsProcess(channel, dict(zip(request.files, files, strict=True)), request.public)
     lend(person.name, persons)
-    name, *words = request.words
+    name, *words = request.words or ("",)
+    if name not in COMMANDS:
+        raise AccessError(f"{name}: no such command.")
     command = UNGUARDED[name]
     parser = CommandParser(f"python -m client {name}")
     COMMANDS[name].arguments(parser)

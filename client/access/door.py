@@ -106,7 +106,7 @@ def ask(
     """
     here = os.getcwd()  # noqa: PTH109 (a string goes to the other side)
     files = list(named_files(options, here)) if options else []
-    with _connection(folder) as connection, _handed_in(files) as handed_in:
+    with _handed_in(files) as handed_in, _connection(folder) as connection:
         hello = _hear(connection)
         request = CommandRequest.make(
             hello["site"], action, words, {path: digest for path, (_, digest) in handed_in.items()}, os.geteuid(),
@@ -190,7 +190,10 @@ def _handed_in(files: Sequence[NamedFile]) -> Iterator[dict[str, tuple[int, str]
         for file in files:
             if file.use == READ and file.path not in handed_in:
                 with open(file.path, "rb") as stream:  # noqa: PTH123
-                    handed_in[file.path] = handed_file.hold(stream.read(handed_file.MOST_BYTES))
+                    content = stream.read(handed_file.MOST_BYTES + 1)
+                if len(content) > handed_file.MOST_BYTES:
+                    raise AccessError(f"{file.path}: has more than {handed_file.MOST_BYTES >> 30} GiB.")
+                handed_in[file.path] = handed_file.hold(content)
         yield handed_in
     finally:
         door_messages.close([handle for handle, _ in handed_in.values()])

@@ -40,6 +40,7 @@ class LoanDesk:
         self, request: CommandRequest, files: Sequence[NamedFile], signer: Signer, options: argparse.Namespace | None
     ) -> None:
         self._request, self._files, self._signer, self._options = request, files, signer, options
+        self._has_signed_act = False
         self._listing: tuple[str, list[str]] = ("", [])
 
     def answer(self, worker: socket.socket) -> bool:
@@ -120,11 +121,18 @@ class LoanDesk:
         kind, content = question["kind"], question["content"]
         if content.get("site") != self._request.site:
             raise AccessError("the site's process wanted a signature for another site. Tell its data officers.")
-        if kind == "act" and content["what"] == plain(self._request.action):
+        if kind == "act" and self._is_of_this_command(content):
+            self._has_signed_act = True
             return self._signer.sign("act", content)
         if kind == "policy" and self._options is not None and self._is_asked_for(content, question.get("before")):
             return self._signer.sign("policy", content)
         raise AccessError("the site's process wanted a signature on what was not asked for. Tell its data officers.")
+
+    def _is_of_this_command(self, content: dict[str, Any]) -> bool:
+        """Whether an entry of the log is the one of this command; there is one, and about the plan that was named."""
+        plan = str(getattr(self._options, "plan", None) or "")
+        is_of_plan = not content["plan"] or content["plan"].startswith(plain(plan))
+        return not self._has_signed_act and content["what"] == plain(self._request.action) and is_of_plan
 
     def _is_asked_for(self, content: dict[str, Any], before: Any) -> bool:
         """Whether a version of the policy is the one that the command line is about."""

@@ -46,8 +46,15 @@ NAMED: dict[str, dict[str, Use]] = {
 }
 STAYS = {"home", "as_key", "trusted"}
 """Paths among the options that the service decides on."""
-NOT_HERE = ("run", "rekey", "backup", "backup list", "backup verify", "backup drill", "backup prune", "restore")
+NOT_HERE = frozenset({
+    "run", "page", "install-service", "rekey", "backup", "backup list", "backup verify", "backup drill", "backup prune",
+    "restore",
+})  # fmt: skip
 """What is given by the service's own account alone: it is about the machine, and its disks."""
+
+
+PLACES = ("path", "cache", "home", "download", "kind")
+"""Keys of a data set that would name a place of the service's own."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,9 @@ def lend_all(options: argparse.Namespace, owner: str, folder: str, sets: Collect
     for option in NAMED.get(row(options), {}):
         words = [lent(word) for word in _words(options, option)]
         setattr(options, option, words if isinstance(getattr(options, option), list) else words[0] if words else None)
+    for word in getattr(options, "data", None) or ():
+        if (key := word.partition("=")[0].strip().split(".")[0]) in PLACES:
+            raise AccessError(f"--data {word}: {key} is not for the door, where the files are what SOURCE names.")
     for option, value in vars(options).items():
         for each in value if isinstance(value, list) else [value]:
             if type(each) is type(Path()) and option not in STAYS:

@@ -74,6 +74,15 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+_modes = [0o777]
+"""What of the mode that a file is to have it gets, the last one."""
+
+
+def keep_private() -> None:
+    """From now on files that this process writes are for its own user alone, whatever mode is asked for."""
+    _modes.append(0o700)
+
+
 def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: bool = True, mode: int = 0o644) -> None:
     """Replace a file's content so that a crash at any moment leaves the old file or the new one.
 
@@ -92,7 +101,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: b
             file.flush()
             if durably:
                 os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
+        Path(temporary).chmod(mode & _modes[-1])
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -168,6 +168,10 @@ result = [reply.status, reply.output + reply.errors]
 """  # a program of one's own, which hands nothing in
         (status, said), *_ = ana.do(bare)
         assert (status, "names neither it" in said, secret in said) == (2, True, False), said
+    for place in (f"path={identity}", f"cache={machine.home}", "download.url=http://127.0.0.1/x", "kind=npz"):
+        words = ["import", "export", "--name", "third", "--data", place]
+        status, out, err = ana.give(*words, *as_of(machine, ana))
+        assert (status, "is not for the door" in err, secret in out + err) == (2, True, False), err
     for target in (machine.home / "site.yaml", machine.home / "policy", machine.home / "access" / "4"):
         status, _, err = machine.ben.give("audit", "export", target, *as_of(machine, machine.ben))
         assert status == 2, err

@@ -214,6 +214,13 @@ def test_the_person_s_process_signs_what_was_asked_for_and_no_more(site: Site) -
     assert "signature" in question(there, {"what": "sign", "kind": "act", "content": act})
     policy = site.content(site.member("mallory", "data-officer"))
     before = site.sign(site.content(), "founder").document.encode().hex()
+    assert "not asked for" in question(there, {"what": "sign", "kind": "act", "content": act})["error"]  # a second one
+    approve = desk(site, ["approve", "mine"])
+    for plan, is_signed in (("other-1a2b", False), ("mine-1a2b", True)):
+        order = {"what": "sign", "kind": "act", "content": act | {"what": "approve", "plan": plan}}
+        approve._request = replace(approve._request, action="approve")
+        assert ("signature" in question(approve, order)) is is_signed
+    there = desk(site, ["custody", "list"])
     for kind, content in (
         ("act", act | {"what": "approve"}), ("act", act | {"site": "porto"}), ("command", act),
         ("policy", policy.to_json()), ("cosign", act), ("policy", {}),
