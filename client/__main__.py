@@ -8,6 +8,7 @@
     python -m client approve · refuse PLAN
     python -m client page                   the same and more in a browser: plans, images, models, privacy, the log
     python -m client run                    take part: one process that runs for weeks
+    python -m client health · metrics       is it at work, as an exit status; and for Prometheus
     python -m client install-service        the same as a service of the system, from the machine's start on
     python -m client rekey                  move this site to new keys
     python -m client move FILE             the coordinator's new address, signed by its roots
@@ -102,6 +103,8 @@ PLACES: dict[str, str | Callable[[], Command]] = {
     "page": _page_command,
     "run": _run_command,
     "install-service": "client.setup.service_command",
+    "health": "client.monitoring.commands",
+    "metrics": "client.monitoring.commands",
     "compare": "client.comparison.commands",
     "predict": "client.prediction.commands",
     "packages": "client.prediction.package_commands",

@@ -13,6 +13,7 @@ privacy/             what the patients have paid, answer by answer (`client.priv
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
+resident.json        what the resident process is doing
 pacs.yaml            the hospital's image archives, and how each is reached; no secret
 access/, me.key      who may do what here, and the key of who made the site
 audit/               what was done here, and the key that signs for it
@@ -187,6 +188,11 @@ class SiteFolder:
         """Accept a member's new key, which its old one has not signed."""
         every = self.accepted_keys | {site: key}
         write_json(self.folder / "accepted-keys", {name: value.hex() for name, value in every.items()})
+
+    @property
+    def resident(self) -> Path:
+        """What the resident process says of itself, every ten seconds."""
+        return self.folder / "resident.json"
 
     @property
     def witness_refused(self) -> Path:

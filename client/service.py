@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
@@ -28,6 +29,7 @@ from common.cli import interrupt, logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
 from common.refusals import code_of
+from common.storage.files import write_json
 from common.trust import folder_release
 
 log = logging.getLogger("consilium")
@@ -53,6 +55,8 @@ class ResidentProcess:
     _last_problem: str = ""
     _address: str = ""
     """Where this process is connected to."""
+    _reached_s: float = 0.0
+    """When the coordinator was reached last."""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
     _not_approved: dict[str, int] = field(default_factory=dict)
@@ -101,11 +105,22 @@ class ResidentProcess:
                 self._has_answered = False
             if now >= next_status_s or self._has_news.is_set():
                 self._has_news.clear()
+                self._leave_word()
                 sync.report_status(self.home, self._status, self._images, self._fit())
                 next_status_s = now + STATUS_EVERY_S
             self._has_news.wait(min(next_documents_s, next_status_s) - now)
             self.stop.wait(STATUS_AT_MOST_EVERY_S)
         sync.report_status(self.home, None, sync.READY)
+
+    def _leave_word(self) -> None:
+        """For `client health` and `client metrics`, what this process is doing; a full disk does not end it."""
+        images = f"the images of {self._images.plan} do not fit [{self._images.error}]" if self._images.error else ""
+        problem, now = self._last_problem or self._status.error or images, time.time()
+        self._reached_s = self._reached_s if self._last_problem else now
+        what = f"{self._status.what} {self._status.detail}".strip()
+        with suppress(OSError):
+            word = {"at_s": now, "reached_s": self._reached_s, "what": what, "problem": problem}
+            write_json(self.home.resident, word, durably=False)
 
     def _note_over(self, plans: frozenset[str]) -> None:
         self._over = plans

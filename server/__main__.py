@@ -9,6 +9,7 @@
     python -m server evaluate MODEL…                  finished models on every site's validation cases
     python -m server status                           who is connected, doing what, and who is waited for
     python -m server dashboard                        the same as a page that keeps itself up to date
+    python -m server health · metrics                 is it at work, as an exit status; and for Prometheus
     python -m server compare RUN RUN…                 runs beside each other, simulated or real
     python -m server export RUN                       a finished run as one signed package to share
     python -m server figures RUN                      its figures for TensorBoard, MLflow, or as a table
@@ -86,6 +87,8 @@ COMMANDS = CommandTable(
         "run": "server.runs.commands",
         "follow": "server.runs.watch_commands",
         "status": "server.runs.watch_commands",
+        "health": "server.monitoring.commands",
+        "metrics": "server.monitoring.commands",
         "dashboard": "server.dashboard.commands",
         "history": "server.runs.watch_commands",
         "compare": "server.comparison.commands",

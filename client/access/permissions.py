@@ -51,6 +51,8 @@ RULES: dict[str, CommandRule] = {
     "approve": _may(OFFICER),
     "refuse": _may(OFFICER),
     "run": _may(OPERATOR),
+    "health": _may_look(*ROLES),
+    "metrics": _may_look(*ROLES),
     "witness": _may_look(*ROLES),
     "witness --accept": _may(OFFICER),
     "privacy show": _may_look(*ROLES),

@@ -15,7 +15,19 @@ from client.custody import lifecycle
 from client.custody.encrypted_dataset import INDEX, NEXT_INDEX
 from client.custody.key_ring import Custody
 
-EXCLUDED = {"identity", "node", "state", "ledger.lock", "journal", "restored", "old", "sets", "cache", "drills"}
+EXCLUDED = {
+    "identity",
+    "node",
+    "state",
+    "ledger.lock",
+    "journal",
+    "restored",
+    "old",
+    "sets",
+    "cache",
+    "drills",
+    "resident.json",
+}
 """At the top of the folder: the keys that answers are given under, the one-shot state, the mail on its way, what
 `rekey` put aside; data sets come by themselves, decoded images are made again."""
 OF_A_RUN = {"plan.json", "decision.json"}

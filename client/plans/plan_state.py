@@ -6,7 +6,7 @@ would otherwise be waited for in vain. Whether a plan may run here, `judge` says
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from client.home import Home
 from client.plans import judge
@@ -17,6 +17,7 @@ State = Literal[
     "undecided", "approved", "running", "refused", "begun without this site", "cannot run here", "expired", "finished",
     "failed", "stopped", "over",
 ]  # fmt: skip
+STATES: tuple[State, ...] = get_args(State)
 OPEN: tuple[State, ...] = ("undecided", "approved", "running", "cannot run here")
 """Those that somebody here has to look at; all others are history."""
 

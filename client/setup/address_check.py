@@ -3,21 +3,12 @@
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from client.connection.proxy import connect, proxy_for
 from client.home import Home
+from common.monitoring.check_result import CheckResult
 
 CONNECT_S = 10.0
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One thing that was looked at."""
-
-    ok: bool
-    what: str
-    todo: str = ""
 
 
 def look(home: Home) -> Iterator[CheckResult]:

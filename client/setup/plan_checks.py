@@ -9,8 +9,8 @@ from client.home import Home
 from client.plans import own_images, sync
 from client.plans.inbox import PlanInbox
 from client.plans.plan_state import plan_state
-from client.setup.address_check import CheckResult
 from common.errors import ConsiliumError
+from common.monitoring.check_result import CheckResult
 from common.plans.plan import RunPlan
 
 ONE_CLASS = (

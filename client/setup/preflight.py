@@ -17,9 +17,8 @@ from client.home import Home
 from client.plans import sync
 from client.plans.log_witness import Witness
 from client.setup import address_check, plan_checks
-from client.setup.address_check import CheckResult
 from common.cli import terminal
-from common.errors import ConsiliumError
+from common.monitoring.check_result import CheckResult, look_at
 from common.storage import file_lock
 from common.trust.joining import consortium_fingerprint
 from common.trust.release import VERSION, code_digest, works_with
@@ -33,13 +32,12 @@ ROSTER_SOON_S = 30 * 86_400
 def check(home: Home, console: Console) -> int:
     """Look at everything and print a line each; exit status 0 if all is well, else 1."""
     bad = 0
-    for title, look in CHECKS.items():
-        for line in _run_check(look, home):
-            bad += not line.ok
-            mark = Text("ok  ", "green") if line.ok else Text("NOT ", "red")
-            console.print(mark, f"{title}: {line.what}")
-            if line.todo:
-                console.print(f"       {line.todo}", highlight=False)
+    for title, line in look_at(CHECKS, home):
+        bad += not line.ok
+        mark = Text("ok  ", "green") if line.ok else Text("NOT ", "red")
+        console.print(mark, f"{title}: {line.what}")
+        if line.todo:
+            console.print(f"       {line.todo}", highlight=False)
     console.print("Ready." if not bad else f"{bad} thing{'s' * (bad > 1)} to mend.")
     return 1 if bad else 0
 
@@ -48,21 +46,11 @@ def check_as_json(home: Home) -> int:
     """The same for programs, as one JSON document; exit status 0 if all is well, else 1."""
     results = [
         {"check": title, "ok": result.ok, "what": result.what, "todo": result.todo}
-        for title, look in CHECKS.items()
-        for result in _run_check(look, home)
+        for title, result in look_at(CHECKS, home)
     ]
     is_ready = all(result["ok"] for result in results)
     print(json.dumps({"ready": is_ready, "checks": results}, indent=1))
     return 0 if is_ready else 1
-
-
-def _run_check(look: Callable[[Home], Iterator[CheckResult]], home: Home) -> Iterator[CheckResult]:
-    try:
-        yield from look(home)
-    except ConsiliumError as error:
-        yield CheckResult(False, f"{error} [{error.code}]")
-    except OSError as error:
-        yield CheckResult(False, f"{error.filename or ''} {error.strerror or error}".strip())
 
 
 def _keys(home: Home) -> Iterator[CheckResult]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from common.audit import log_copy
+from common.audit import log_copy, log_lines
 from common.audit.entries import Entry, decode
 from common.audit.heads import LogHead
 from common.audit.log import Log
@@ -27,6 +27,7 @@ TEACHING = """What was done here, when, by whom, for which plan and data set, an
   python -m {who} audit show                          all of it; --what approve, --plan NAME, --since 2026-11-01
   python -m {who} audit verify                        read all of it, and hold it to its signed head
   python -m {who} audit verify --at 1234              the root over its first 1234 entries, to read out
+  python -m {who} audit show --lines syslog --follow  a line an entry, for where logs are collected; also json
   python -m {who} audit export chest.audit            a copy to take away, which shows by itself that it is whole
   python -m {who} audit verify chest.audit            check such a copy, anywhere
   python -m {who} audit verify --holds chest.audit    does the log still begin with it?
@@ -49,6 +50,9 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
         show.add_argument("--until", type=_day, metavar="DATE", help="to the end of that day")
         show.add_argument("--last", type=int, default=0, metavar="N", help="only so many, the newest")
         show.add_argument("--json", action="store_true", help="for programs")
+        show.add_argument("--lines", choices=log_lines.FORMATS, help="a line an entry, to be collected elsewhere")
+        show.add_argument("--after", type=int, default=-1, metavar="N", help="with --lines: only after entry N")
+        show.add_argument("--follow", action="store_true", help="with --lines: go on with what comes, until Ctrl-C")
         verify = actions.add_parser("verify", help="is it what was written?")
         verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported copy")
         verify.add_argument("--at", type=int, metavar="N", help="the root over the first so many entries alone")
@@ -68,6 +72,8 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
 
 
 def _show(log: Log, options: argparse.Namespace) -> int:
+    if options.lines:
+        return log_lines.show(log, options.lines, options.after, follow=options.follow)
     entries = [*_matches(log, options)][-options.last :]
     if options.json:
         print(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))

@@ -79,7 +79,9 @@ class PageApp:
             Route("/login", self._login), Route("/login", self._enter, methods=["POST"]),
             Route("/logout", self._leave, methods=["POST"]),
         ]  # fmt: skip
-        return _RequestGuard(self, Starlette(routes=routes, exception_handlers={ConsiliumError: self._missing}))
+        return _RequestGuard(
+            self, Starlette(routes=routes, exception_handlers={ConsiliumError: self._missing, 404: self._missing})
+        )
 
     def admits(self, request: Request) -> bool:
         """Whether a request belongs to a session."""
@@ -138,7 +140,8 @@ class PageApp:
 
     async def _missing(self, _: Request, error: Exception) -> Response:
         """The page for what does not exist."""
-        body = [el("h1", "Not there"), el("p", str(error))]
+        what = str(error) if isinstance(error, ConsiliumError) else "There is no page at this address."
+        body = [el("h1", "Not there"), el("p", what), el("p", el("a", "To the first page", href="/"))]
         return HTMLResponse(page("Not there – Consilium", self.owner, self.ways, body), 404)
 
     def form(self, problem: str = "", status: int = 200) -> Response:

@@ -15,7 +15,8 @@ from server.processes import process_table
 from server.report import catalogue_page as report
 from server.runs.run_history import RunSummary, run_history
 from server.runs.run_state import OVER
-from server.runs.status import MemberStatus, ago, is_service_running
+from server.runs.service_state import is_service_running
+from server.runs.status import MemberStatus, ago
 
 SIGNS = {"connected": "●", "silent": "◐", "lost": "✕", "stopped": "■", "away": "○"}
 WORDS = {

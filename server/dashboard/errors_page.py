@@ -2,7 +2,9 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, el
 
@@ -28,7 +30,14 @@ def content() -> list[Child]:
             elements.append(_table(block))
         else:
             elements.append(el("p", *_inline(block)))
-    return elements
+    return [*elements[:1], _index(elements), *elements[1:]]
+
+
+def _index(elements: Sequence[Child]) -> Child:
+    """A link to every section; what the second word of an error says is found in the browser's search."""
+    names = [(element.get("id"), element.text) for element in elements if isinstance(element, Element)]
+    links = [el("li", el("a", text, href=f"#{name}")) for name, text in names if name]
+    return el("nav", el("ul", *links, class_="index"), aria_label="Errors")
 
 
 def _inline(text: str) -> list[Child]:

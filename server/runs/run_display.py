@@ -18,12 +18,12 @@ from server.runs import run_refusals
 from server.runs.run import Run
 from server.runs.run_history import run_history
 from server.runs.run_state import OVER
+from server.runs.service_state import describe_service, is_service_running
 from server.runs.site_releases import describe_other
 from server.runs.status import (
     MemberStatus,
     ago,
     describe_run,
-    is_service_running,
     live_runs,
     site_statuses,
     typical_round_s,
@@ -47,9 +47,10 @@ def status(home: Home, console: Console) -> None:
         cells = "; ".join(plans) or "–", "; ".join(waits) or "–", Text(one.error, "red")
         table.add(one.site, _connected(one, now), one.doing or "–", *cells)
     console.print(table)
-    if not is_service_running(home):
-        console.print(Text("The coordinator's processes are not running:", "red"), "python -m server start")
-    elif children := process_table.process_states(home.live / "log"):
+    if problem := describe_service(home):
+        console.print(Text(problem, "red"))
+    children = process_table.process_states(home.live / "log")
+    if children and is_service_running(home):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
     for warning in expiry.warnings(home, now):

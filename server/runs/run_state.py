@@ -1,9 +1,10 @@
 """Where a run stands: its stage, who takes part, and what it needs to go on after a crash."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Stage = Literal["waiting", "running", "finished", "failed", "stopped"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
 
 

@@ -14,6 +14,7 @@ from server.consortium.home import Home
 from server.runs import run_refusals
 from server.runs.run import Run
 from server.runs.run_state import OVER
+from server.runs.service_state import describe_service, is_service_running
 from server.runs.site_releases import describe_other
 from server.runs.site_reports import SiteReports
 from server.runs.waiting_words import describe_absence, describe_beginning
@@ -188,7 +189,8 @@ def why(status: MemberStatus, since_s: float, now: float) -> str:
         return f"{status.site} ({status.absence(now)}: is its client running, and does the network let it out?)"
     if status.error:
         meaning = refusals.CODES.get(status.error)
-        return f"{status.site} (error {status.error} there{f', {meaning.happened}' if meaning else ''}: docs/errors.md)"
+        words = f": {meaning.happened}; {meaning.advice}" if meaning else ": docs/errors.md"
+        return f"{status.site} (error {status.error} there{words})"
     return f"{status.site} {status.awaited_for} (since {ago(now, since_s)}; it is {status.doing or 'connected'})"
 
 
@@ -204,18 +206,13 @@ def status_as_json(home: Home) -> dict[str, Any]:
     return {
         "at_s": now,
         "service_running": is_service_running(home),
+        "problem": describe_service(home),
         "sites": sites,
         "run": words[0] if words else None,
         "runs": words,
         "expiring": expiry.warnings(home, now),
         "releases": describe_other(home, home.identities()),
     }
-
-
-def is_service_running(home: Home) -> bool:
-    """Whether `server start` is at work: it says so every second."""
-    heartbeat = glance(home.live / "keeper.json")
-    return bool(heartbeat) and time.time() - heartbeat["at_s"] < 10.0
 
 
 def ago(now: float, then_s: float | None) -> str:

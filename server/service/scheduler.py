@@ -180,5 +180,12 @@ def turn_safely(scheduler: Scheduler) -> str:
     try:
         scheduler.turn()
         return ""
-    except (ConsiliumError, OSError) as error:
-        return str(error)
+    except ConsiliumError as error:
+        return f"{error} [{error.code}]"
+    except OSError as error:
+        return f"{error.filename or scheduler.home.folder}: {error.strerror or error}"
+    except Exception as error:
+        log.exception("looking after the runs failed")
+        return (
+            f"looking after the runs fails by a defect of ours, {type(error).__name__}: {error} (server.jsonl has all)"
+        )

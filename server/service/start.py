@@ -84,12 +84,11 @@ def _schedule(home: Home, stop: threading.Event) -> None:
     keeper = CertificateKeeper(home)
     version, last_problem = {"release": VERSION, "code": code_digest()}, ""
     while not stop.wait(TURN_EVERY_S):
+        problem = turn_safely(scheduler) or keeper.turn(time.time())
         try:
-            problem = turn_safely(scheduler) or keeper.turn(time.time())
             write_json(home.live / "keeper.json", {"at_s": time.time(), "problem": problem, **version}, durably=False)
-        except Exception:  # whatever it is, the processes must be kept
-            log.exception("looking after the runs failed")
-            problem = ""
+        except OSError as error:  # whatever it is, the processes must be kept
+            problem = problem or f"{error.filename or home.live}: {error.strerror or error}"
         if problem and problem != last_problem:
             log.warning("%s", problem)
         last_problem = problem

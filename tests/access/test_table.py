@@ -27,6 +27,8 @@ TYPED = {
     "accept-key": "accept-key gone",
     "page": "page --port 99999",
     "page --hosted": "page --hosted gone.yaml",
+    "health": "health",
+    "metrics": "metrics --print",
     "install-service": "install-service --print",
     "plans": "plans",
     "approve": "approve gone",

@@ -277,7 +277,7 @@ def test_status_names_the_site_that_is_waited_for_and_why(
     )
     status = said_by(capsys, "status", "--home", home.folder)
     assert re.search(rf"Run {run.name}: 1 of 4 rounds done\. Waiting, [^,]+ at most for Nairobi", status)
-    assert "Nairobi (error DATA there, the site's data set cannot be used as it is: docs/errors.md)" in status
+    assert "Nairobi (error DATA there: the site's data set cannot be used as it is; `client check`" in status
     assert "Osaka (never heard: is its client running, and does the network let it out?)" in status
     assert "Lisbon yes, 60 min" in status
 
