@@ -26,7 +26,7 @@ from common import config as configuration
 from common.cli import terminal
 from common.cli.progress import Watch
 from simulation.experiment import Experiment
-from simulation.scoring import score
+from simulation.scoring import score_all
 from simulation.together import train_together
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def trained(path: str, seed: int, *overrides: str) -> dict[str, Any]:
         federated = train_together(experiment)
     seconds = [r.seconds for r in federated.records]
     return {
-        "weights": federated.weights, "auc": score(experiment, federated, data.test).auc,
+        "weights": federated.weights, "auc": score_all(experiment, federated).auc,
         "seconds": float(np.median(seconds)), "bytes_up": federated.records[-1].bytes_up,
     }  # fmt: skip
 

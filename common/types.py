@@ -45,7 +45,8 @@ class Cases:
     images: Images
     labels: Labels
     people: NDArray[np.int64] | None = None
-    """Whom each shows, as numbers of these cases' own, int64[n]; None where each counts by itself."""
+    """Whom each shows, as numbers of these cases' own, int64[n]; None where each counts by itself. Of test cases
+    it is always said, so that intervals go by patients."""
 
     def shares(self) -> NDArray[np.float64]:
         """What each case weighs where every person weighs 1 in all, float64[n]."""

@@ -2,7 +2,9 @@
 
 Read in this order:
 
-    seeds           all seeds of a run, and the files that it writes
+    sweep           several runs that differ in some settings, with one table
+    seeds           all repetitions of a run, and the files that it writes
+    shared_parts    the repetitions, and what the runs of a sweep have in common
     compare         one seed: train in every way, score everything on the test cases
     together        all sites train together: the federation itself, in memory or over Flower's simulation engine
     train           the rounds of one training, with a checkpoint after each

@@ -16,6 +16,7 @@ from common.types import SiteCases
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
 from simulation.experiment import PARTS, Experiment, TrainedModel
+from simulation.shared_parts import SharedParts
 from simulation.train import train
 
 
@@ -26,7 +27,7 @@ def train_baselines(experiment: Experiment) -> tuple[TrainedModel | None, dict[s
     if "local" in config.baselines or config.personalise.mix:
         members += [(f"local-{s.name}", s) for s in sites]
     with ThreadPoolExecutor(experiment.workers) as threads:
-        jobs = {name: threads.submit(train_alone, experiment, name, cases) for name, cases in members}
+        jobs = {name: threads.submit(_once, experiment, name, cases) for name, cases in members}
         try:
             models = {name: job.result() for name, job in jobs.items()}
         except BaseException:
@@ -36,11 +37,28 @@ def train_baselines(experiment: Experiment) -> tuple[TrainedModel | None, dict[s
     return models.pop("pooled", None), {name.removeprefix("local-"): model for name, model in models.items()}
 
 
+def _once(experiment: Experiment, name: str, cases: SiteCases) -> TrainedModel:
+    """The model of one member, from another run of the sweep where that has trained just the same one."""
+    key, models = SharedParts.key_of(experiment.config, experiment.label, name), experiment.parts.models
+    if key in models:
+        experiment.watch.skip(experiment.work((cases.name,)))
+    else:
+        models[key] = train_alone(experiment, name, cases)
+    model: TrainedModel = models[key]
+    return model
+
+
 def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> TrainedModel:
-    """The model of one member by itself: a site, or all images pooled, with the federation's settings."""
+    """The model of one member by itself: a site, or all images pooled, with the federation's settings.
+
+    Pooled images get the work of all sites: where a round is so many steps at a site, so many times the sites.
+    """
     if experiment.config.model.kind == "svm":
         return _solve_alone(experiment, name, cases)
     config = for_one(experiment.config)
+    if name == "pooled" and (steps := config.federation.local.steps):
+        local = config.federation.local.model_copy(update={"steps": steps * len(experiment.data.sites)})
+        config = config.model_copy(update={"federation": config.federation.model_copy(update={"local": local})})
     alone = InMemory({cases.name: experiment.site(cases, config.federation.local).answer})
     return train(experiment, name, config, PlainSum(alone))  # one member in its own process: nothing leaves
 

@@ -14,11 +14,13 @@ from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
 from common.image_stack import batches, slices, together
+from common.metrics import score_bins
 from common.metrics.performance import Threshold
 from common.models import Model, build
 from common.plans import floors
 from common.types import SiteCases, Tensors
 from server.rounds.round_record import RoundRecord
+from simulation.shared_parts import SharedParts
 
 Engine = Literal["memory", "flower"]
 PARTS = ("train", "validation", "test")
@@ -70,6 +72,13 @@ class Experiment:
     """What carries the federation's messages; the bits are the same."""
     transcripts: bool = False
     """Keep every round's messages, for an audit."""
+    label: int | str = ""
+    """What results call it: the seed, or the seed with split and fold."""
+    parts: SharedParts = field(default_factory=SharedParts)
+    """What other runs of a sweep have made already."""
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.seed
 
     @classmethod
     def with_model(
@@ -99,7 +108,7 @@ class Experiment:
         """SHA-256 of configuration and data: a checkpoint of anything else is refused."""
         places = {"path", "home", "cache", "cache_gb", "in_memory_mb"}
         settings = self.config.model_dump(mode="json", exclude={"seeds": True, "data": places})
-        sha = hashlib.sha256(repr((settings, self.seed)).encode())
+        sha = hashlib.sha256(repr((settings, self.seed, score_bins.BINS)).encode())
         for cases in [part for s in self.data.sites for part in (s.train, s.validation, s.test)]:
             for stack in batches(cases.images, slices(len(cases), together(cases.images))):
                 sha.update(np.ascontiguousarray(stack).data)
@@ -114,5 +123,6 @@ def work_of(config: Config, data: PreparedData, members: Sequence[str]) -> int:
     """
     local, sizes = config.federation.local, {s.name: len(s.train) for s in data.sites}
     if local.steps and config.model.kind != "svm":
-        return local.steps * local.batch * len(members)
+        shares = [len(sizes) if name == "pooled" else 1 for name in members]
+        return local.steps * local.batch * sum(shares)
     return sum(sizes.get(name, sum(sizes.values())) for name in members)

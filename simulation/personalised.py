@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from client.training.personalise import UNCHANGED, Blend, Scored, choose_blend, fine_tune, heads_near
 from common.metrics import performance
-from common.metrics.performance import Score, Threshold
+from common.metrics.performance import Threshold
 from common.models import Logits
 from common.types import Cases, SiteCases
 from simulation.experiment import Experiment, TrainedModel
@@ -46,12 +46,6 @@ def personalise(
         return personalised  # with the federated operating points: they stand on more cases
     counts = performance.count(personalised.blend(validation.logits), validation.labels)
     return replace(personalised, threshold=performance.operating_point(counts, experiment.config.operating_point))
-
-
-def score_personalised(experiment: Experiment, personalised: Personalised, cases: Cases) -> Score:
-    """A personalised model's figures on test cases."""
-    blended = personalised.blend(personalised.logits(experiment, cases))
-    return performance.score(blended, cases.labels, personalised.threshold)
 
 
 def _heads(experiment: Experiment, cases: SiteCases, federated: TrainedModel) -> dict[str, TrainedModel]:

@@ -51,6 +51,23 @@ def train_together(experiment: Experiment) -> TrainedModel:
     )
 
 
+def train_left_out(experiment: Experiment) -> dict[str, TrainedModel]:
+    """By site, the model that all others train: what a hospital gets that did not take part.
+
+    The sums are made in the clear where there is no budget of privacy; they are the same, and fewer sites do.
+    """
+    models = {}
+    for site in experiment.data.sites:
+        config = experiment.config
+        if not config.budget:
+            federation = config.federation.model_copy(update={"secure": False})
+            config = config.model_copy(update={"federation": federation})
+        folder = experiment.folder / f"left-out-{site.name}"
+        others = replace(experiment, config=config, data=experiment.data.without(site.name), folder=folder)
+        models[site.name] = train_together(others)
+    return models
+
+
 @dataclass(frozen=True)
 class _Secure:
     """A consortium that is made up in memory for one run."""

@@ -11,7 +11,7 @@ from common.algorithms.private_head import PrivateHead
 from common.config import Privacy
 from common.messages.transport import InMemory
 from common.metrics import performance
-from common.metrics.performance import Score
+from common.metrics.score import Score
 from common.models.unit_head import UnitHead
 from common.privacy.feasibility import doubt_of
 from common.privacy.price_list import Schedule

@@ -23,7 +23,7 @@ from common.algorithms.course import Course, for_one
 from common.config import Training
 from common.errors import DataError, PlanError
 from common.imaging import Pipeline
-from common.metrics import intervals, performance
+from common.metrics import paired, performance
 from common.metrics.performance import Threshold
 from common.models import Logits, Model
 from common.package import ModelPackage
@@ -31,7 +31,6 @@ from common.plans.first_weights import first_weights
 from common.plans.plan import RunPlan
 from common.types import Cases, Labels, SiteCases, Tensors
 
-RESAMPLES = 2000
 Advance = Callable[[float, str], None]
 """Is told which share more is done, and what."""
 
@@ -111,8 +110,8 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
         "labels": list(content.labels), "training_cases": len(cases.train), "by_class": by_class,
         "own_share": blend.own_share, "personalised_by": blend.reason, "blend": blend.as_json(),
         "origin": home.settings.datasets[content.dataset].origin,
-        "figures": {name: _figures(*scored, labels, by_class) for name, scored in models.items()},
-        "better_by": difference(alone, together, labels),
+        "figures": {n: performance.score(scores, labels, point).as_json() for n, (scores, point) in models.items()},
+        "better_by": difference(alone, together, labels, cases.test.people),
     }  # fmt: skip
 
 
@@ -146,27 +145,9 @@ def train_alone(
     return LocalModel(weights, whole_pipeline, counts)
 
 
-def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any] | None:
-    """How much larger the AUC of the federated model is on the same cases, with a 95 % interval by a paired bootstrap.
-
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993: cases drawn again within each class. None for more than
-    two classes, or where one has fewer than two cases.
-    """
-    sides = [np.flatnonzero(labels == c) for c in (0, 1)]
-    if alone.shape[1] != 2 or min(map(len, sides)) < 2:
-        return None
-    margins = [performance.margins(logits)[:, 0] for logits in (alone, together)]
-
-    def gap(cases: NDArray[np.int64]) -> float:
-        before, after = (performance.exact_auc(margin[cases], labels[cases] == 1) or 0.0 for margin in margins)
-        return after - before
-
-    rng = np.random.default_rng(1)
-    gaps = [gap(np.concatenate([rng.choice(side, len(side)) for side in sides])) for _ in range(RESAMPLES)]
-    low, high = np.quantile(gaps, [0.025, 0.975])
-    return {"auc": gap(np.concatenate(sides)), "interval": [float(low), float(high)]}
-
-
-def _figures(scores: NDArray[Any], threshold: Threshold, labels: Labels, by_class: list[int]) -> dict[str, Any]:
-    figures = performance.score(scores, labels, threshold).as_json()
-    return figures | intervals.of_figures(figures, by_class)
+def difference(
+    alone: Logits, together: Logits, labels: Labels, people: NDArray[np.int64] | None = None
+) -> dict[str, Any] | None:
+    """How much larger the AUC of the federated model is on the same cases; None where a class has fewer than two."""
+    gap = paired.difference(alone, together, labels, people)
+    return {"auc": gap.auc, "interval": list(gap.interval)} if gap else None

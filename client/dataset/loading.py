@@ -25,6 +25,20 @@ from common.types import Cases, Images, Places, SiteCases
 
 
 @dataclass(frozen=True)
+class SplitRow:
+    """What the split says of one case; for people and for whoever computes the figures again."""
+
+    case: str
+    """What the data set calls its image."""
+    site: str
+    part: str
+    """train, validation or test."""
+    patient: str
+    """Empty where the data name none."""
+    label: str
+
+
+@dataclass(frozen=True)
 class PreparedData:
     """Everything that a simulation trains and tests on. All images are parts of one array, which nobody may change, or
     of one file of the cache."""
@@ -43,14 +57,21 @@ class PreparedData:
     warnings: tuple[Finding, ...]
     """What `check` warns of."""
     pipeline: Pipeline
+    rows: tuple[SplitRow, ...] = ()
+    """Of all cases; those of the test in the order of `test`."""
+
+    def without(self, site: str) -> "PreparedData":
+        """The same with one site less: its cases train and choose nothing."""
+        return replace(self, sites=tuple(s for s in self.sites if s.name != site))
 
 
-def load(config: Config, seed: int, owner: str = "", home: Home | None = None) -> PreparedData:
+def load(config: Config, seed: int, owner: str = "", home: Home | None = None, fold: int | None = None) -> PreparedData:
     """Read and divide the data of one run; the same configuration, data and seed give the same bits.
 
     Args:
         owner: the hospital whose all cases are, where its data name no site; none in a simulation.
         home: the site that somebody was let in at, for an encrypted data set.
+        fold: which of `sites.folds` is tested on.
 
     Raises:
         ConfigError: the configuration does not fit the data.
@@ -61,7 +82,7 @@ def load(config: Config, seed: int, owner: str = "", home: Home | None = None) -
     table = table.of(owner) if owner else table
     if not owner:
         _refuse_one_answer(table)
-    division = splits.divide(table, config.sites, seed, config.data.on_error)
+    division = splits.divide(table, config.sites, seed, config.data.on_error, fold)
     table = splits.hide(table, division, config.sites.unlabelled)
     division, empty = _without_empty_sites(table, division, config)
     # Ordered by split, then site: each site's part and the common test set are slices of one array, without a copy.
@@ -72,11 +93,15 @@ def load(config: Config, seed: int, owner: str = "", home: Home | None = None) -
     if isinstance(config.data, Folder | Manifest) or pipeline.embed or isinstance(images, StoredImages):
         # Nothing else has put anything there, and to look through a large cache takes longer than a small data set.
         cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
-    people = _people(table, config)
+    people = np.unique(table.people(), return_inverse=True)[1].astype(np.int64)[order]
     cases = _Slices(
-        images, table.labels[order], division.split[order], division.site[order],
-        None if people is None else people[order],
-    )  # fmt: skip
+        images,
+        table.labels[order],
+        division.split[order],
+        division.site[order],
+        people,
+        _counts_patients(table, config),
+    )
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
     return PreparedData(
@@ -88,7 +113,13 @@ def load(config: Config, seed: int, owner: str = "", home: Home | None = None) -
         problems=table.problems + division.problems + empty,
         warnings=readiness.warnings(config, table, division),
         pipeline=pipeline,
+        rows=tuple(_row(table, division, i) for i in order.tolist()),
     )
+
+
+def _row(table: Table, division: Division, i: int) -> SplitRow:
+    site, part = division.names[division.site[i]], SPLITS[division.split[i]]
+    return SplitRow(table.images.name(i), site, part, table.person(i) or "", table.word(i))
 
 
 def _refuse_one_answer(table: Table) -> None:
@@ -104,14 +135,14 @@ def _refuse_one_answer(table: Table) -> None:
             )
 
 
-def _people(table: Table, config: Config) -> NDArray[np.int64] | None:
-    """Whom each case shows, where a budget of privacy is for patients; None: it is for images, or there is none.
+def _counts_patients(table: Table, config: Config) -> bool:
+    """Whether a budget of privacy is for patients; no: it is for images, or there is none.
 
     Raises:
         ConfigError: the budget is for patients, and the data name none.
     """
     if config.budget is None or config.budget.of == "image":
-        return None
+        return False
     nameless = [i for i in range(len(table)) if table.person(i) is None]
     if nameless:
         raise ConfigError(
@@ -119,7 +150,7 @@ def _people(table: Table, config: Config) -> NDArray[np.int64] | None:
             "(data.patients, or a column patient), or write privacy.of: image: the budget is then for each image, and "
             "a patient with several has more told of them."
         )
-    return np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
+    return True
 
 
 def _prepare(table: Table, order: Places, division: Division, config: Config, seed: int, pipeline: Pipeline) -> Images:
@@ -152,12 +183,14 @@ class _Slices:
     labels: NDArray[np.int64]
     split: NDArray[np.int64]
     site: NDArray[np.int64]
-    people: NDArray[np.int64] | None
+    people: NDArray[np.int64]
+    counts_patients: bool
+    """Whether training and validation are to know whom each case shows: the test cases always do, for intervals."""
 
     def of(self, split: int, site: int | None = None) -> Cases:
         here = np.flatnonzero((self.split == split) & (True if site is None else self.site == site))
         which = slice(here[0], here[-1] + 1) if len(here) else slice(0, 0)
-        people = None if self.people is None else self.people[which]
+        people = self.people[which] if self.counts_patients or split == SPLITS.index("test") else None
         return Cases(part(self.images, which), self.labels[which], people)
 
 

@@ -44,15 +44,22 @@ class Division:
     """Near-duplicates; each stays on the side of the other."""
 
 
-def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "report"] = "stop") -> Division:
+def divide(
+    table: Table, sites: Sites, seed: int, on_error: Literal["stop", "report"] = "stop", fold: int | None = None
+) -> Division:
     """Give every case its site and its split.
 
+    Args:
+        fold: which of `sites.folds`, from 0, is tested on; none: a share is held out.
+
     Raises:
-        ConfigError: `sites.split: natural`, and the data names no sites.
+        ConfigError: `sites.split: natural`, and the data names no sites; folds, and the data bring a test set.
         DataError: too few cases to divide, or a person on both sides of the data's own split.
     """
     people = np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
     own_split = None if table.split is None else np.array([SPLITS.index(s) for s in table.split], np.int64)
+    if fold is not None and own_split is not None and (own_split == 2).any():
+        raise ConfigError("sites.folds: the data bring a test set of their own, which cannot be dealt into folds.")
     is_left_out, problems = _on_both_sides(table, people, own_split, on_error)
     people, twins = _with_twins(table, people, sites)
     if sites.split == "natural":
@@ -76,7 +83,9 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
     for i, name in enumerate(names):
         here = np.flatnonzero(site == i)
         rng = _stream(seed, HOLD_OUT, *name.encode())
-        split[here] = hold_out(rng, strata[here], people[here], None if own_split is None else own_split[here], plan)
+        split[here] = hold_out(
+            rng, strata[here], people[here], None if own_split is None else own_split[here], plan, fold
+        )
     site = np.where(is_left_out, -1, site)
     kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
     return Division(names, site, split, kind, text, problems, twins)
@@ -104,19 +113,25 @@ def describe(sites: Sites) -> str:
     return f"{sites.count} simulated sites ({how})"
 
 
-def hold_out(rng: np.random.Generator, labels: Ints, people: Ints, own_split: Ints | None, sites: Sites) -> Ints:
+def hold_out(
+    rng: np.random.Generator, labels: Ints, people: Ints, own_split: Ints | None, sites: Sites, fold: int | None = None
+) -> Ints:
     """Split one site's cases: int64[n] of indices into SPLITS. What the data has split already stays as it is.
 
     A split that the data lacks is cut from its training cases: person by person, each class on its own, and at least
-    one person of each class where the class has three.
+    one person of each class where the class has three. Of folds each person is tested in one, unless it is the only
+    one of its class, which stays to train on.
     """
     split = np.zeros(len(labels), np.int64) if own_split is None else own_split.copy()
     missing = [
         (index, share)
         for index, share in ((1, sites.validation), (2, sites.test))
-        if share > 0 and (own_split is None or not (own_split == index).any())
+        if share > 0 and (own_split is None or not (own_split == index).any()) and (fold is None or index == 1)
     ]
-    for group in _strata(rng, labels, people, split == 0) if missing else []:
+    for group in _strata(rng, labels, people, split == 0) if missing or fold is not None else []:
+        if fold is not None and len(group) > 1:
+            split[np.isin(people, group[fold :: sites.folds]) & (split == 0)] = 2
+            group = np.delete(group, slice(fold, None, sites.folds))
         start = 0
         for index, share in missing:
             count = round(share * len(group)) or int(len(group) > len(missing))

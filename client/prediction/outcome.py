@@ -132,7 +132,9 @@ def outcome(
 
 def _alike(scored: dict[int, tuple[Calibration, float]], answer: int) -> Neighbours | None:
     one, margin = scored.get(answer) or scored[1]
-    outside, inside = (calibration.dense(np.array(one.bins), np.array(side)) for side in (one.outside, one.inside))
+    outside, inside = (
+        calibration.dense(np.array(one.bins), np.array(side), one.spacing) for side in (one.outside, one.inside)
+    )
     if answer != one.label:  # of two classes the first, whose cases are those outside the second
         outside, inside = inside, outside
     return calibration.neighbours(margin, outside, inside)

@@ -9,8 +9,8 @@ import numpy as np
 from common.storage import tensorfile
 
 COLOURS = {"local": "#9a9a9a", "federated": "#0b6e99", "personalised": "#2a9d4a", "pooled": "#d98324"}
-COLOURS["noiseless"] = "#7b4fa3"
-MARKERS = {"local": "o", "federated": "D", "personalised": "s", "pooled": "|", "noiseless": "^"}
+COLOURS |= {"noiseless": "#7b4fa3", "left_out": "#b03a48"}
+MARKERS = {"local": "o", "federated": "D", "personalised": "s", "pooled": "|", "noiseless": "^", "left_out": "x"}
 
 
 def curves(result: Mapping[str, Any], path: Path) -> None:
@@ -69,8 +69,8 @@ def _auc(records: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
 
 def _sites(axes: Any, result: Mapping[str, Any]) -> None:
     """One row a site, one mark an approach."""
-    names = [*result["sites"], "all test cases"]
-    rows = [*result["sites"].values(), result["test"]]
+    names = [*result["sites"], "mean of sites"]
+    rows = [*result["sites"].values(), result["sites_mean"]]
     for approach, colour in COLOURS.items():
         points = [(row[approach]["auc"], i) for i, row in enumerate(rows) if approach in row]
         points = [(auc, i) for auc, i in points if auc is not None]

@@ -206,6 +206,11 @@ class Sites(Frozen):
     validation: Fraction = 0.15
     test: Fraction = 0.15
     """Shares held out where the data brings no split of its own; by patient."""
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
+    """In so many folds, by patient, every case is a test case once, and each fold is a training of its own; 0: a share
+    is held out once."""
+    seed: int | tuple[int, ...] | None = None
+    """Of the split, apart from that of training; several: a training for each. None: by the run's seeds."""
     near_duplicates: Annotated[float, Field(ge=0.8, le=1.0)] | Literal[False] = 0.95
     """From which correlation of their thumbnails on two images count as one, which is kept on one side; false: not
     looked for (docs/data.md)."""
@@ -218,4 +223,6 @@ class Sites(Frozen):
     def _room_to_train(self) -> "Sites":
         if self.validation + self.test >= 1:
             raise ValueError("validation + test must leave something to train on (below 1)")
+        if self.folds == 1:
+            raise ValueError("folds: one fold leaves nothing to train on, expected 2 at least, or 0")
         return self

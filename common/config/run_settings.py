@@ -140,8 +140,9 @@ class Config(Training):
 
     data: Data
     sites: Sites
-    baselines: tuple[Literal["local", "pooled"], ...] = ("local", "pooled")
-    """What federated training is compared with; pooled exists in simulation alone."""
+    baselines: tuple[Literal["local", "pooled", "left_out"], ...] = ("local", "pooled")
+    """What federated training is compared with: each site alone, all images pooled, and, leaving one site out at a
+    time, what a hospital gets that did not train; the last two exist in simulation alone."""
     personalise: Personalise = Personalise()
     cross_site: bool = True
     """In a simulation, run every site's own model, the federated and the pooled one on every site's validation

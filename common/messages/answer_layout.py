@@ -110,6 +110,7 @@ def evaluation(
         looks: count as well how far the images are from the training's.
     """
     bounds = {"n": most, "correct": most, "loss_sum": LOSS * most, "confusion": most, "histogram": most}
+    bounds["within"] = 1.0
     counts: Arrays = {name: (shape, bounds[name]) for name, shape in count_shapes(classes, multilabel).items()}
     if looks:
         counts["distances"] = ((out_of_distribution.BINS,), most)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.metrics import intervals
+from common.metrics import intervals, score_bins
 from common.metrics.intervals import Interval
-from common.metrics.performance import BINS, MARGIN_LIMIT, Floats
+from common.metrics.score_bins import BINS, EDGES, MIDDLES, Floats, bin_of
 
 NEIGHBOURS = 50
 """As many validation cases, where there are as many, as a case is compared with."""
@@ -43,11 +43,12 @@ def fitted(outside: Floats, inside: Floats) -> tuple[float, float]:
     The targets are Platt's, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so that it stays finite where classes do not overlap.
     The slope is never negative: of a model worse than chance nothing is learned.
     """
-    x = (np.arange(BINS) + 0.5) * 2 * MARGIN_LIMIT / BINS - MARGIN_LIMIT
+    filled = np.flatnonzero(outside + inside)
+    x, outside, inside = MIDDLES[filled], outside[filled], inside[filled]
     positives, negatives = inside.sum(), outside.sum()
     n = outside + inside
     hits = inside * (positives + 1) / (positives + 2) + outside / (negatives + 2)
-    design = np.stack([x, np.ones(BINS)])
+    design = np.stack([x, np.ones(len(x))])
     at = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
     ridge = 1e-9 * np.eye(2)
 
@@ -78,22 +79,22 @@ def probability(margins: NDArray[Any] | float, slope: float, intercept: float) -
 
 def neighbours(margin: float, outside: Floats, inside: Floats) -> Neighbours:
     """The cases around one score: to either side so far that there are NEIGHBOURS, but not farther than WIDEST."""
-    scale = BINS / (2 * MARGIN_LIMIT)
-    at = int(np.clip((margin + MARGIN_LIMIT) * scale, 0, BINS - 1))
     total = outside + inside
-    low = high = at
-    reach = 0
-    while total[low : high + 1].sum() < NEIGHBOURS and reach < WIDEST * scale:
-        reach += 1
-        low, high = max(0, at - reach), min(BINS - 1, at + reach)
-    here = slice(low, high + 1)
-    return Neighbours(
-        int(total[here].sum()), int(inside[here].sum()), low / scale - MARGIN_LIMIT, (high + 1) / scale - MARGIN_LIMIT
-    )
+    apart = np.abs(MIDDLES - margin)
+    nearest = np.argsort(apart, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(total[nearest]), NEIGHBOURS))
+    here = apart <= min(WIDEST, apart[nearest[min(enough, BINS - 1)]])
+    here[bin_of(margin)] = True
+    low, high = np.flatnonzero(here)[[0, -1]]
+    return Neighbours(int(total[here].sum()), int(inside[here].sum()), float(EDGES[low]), float(EDGES[high + 1]))
 
 
-def dense(bins: NDArray[np.int64], counts: NDArray[np.int64]) -> Floats:
-    """Counts by bin, of those bins that hold any, as float64[BINS]."""
+def dense(bins: NDArray[np.int64], counts: NDArray[np.int64], spacing: str = "asinh") -> Floats:
+    """Counts by bin, of those bins that hold any, as float64[BINS].
+
+    Args:
+        spacing: of the bins; `linear` in files of release 0.2, which say none.
+    """
     histogram = np.zeros(BINS)
-    histogram[bins] = counts
+    np.add.at(histogram, score_bins.of_older(np.asarray(bins)) if spacing == "linear" else bins, counts)
     return histogram

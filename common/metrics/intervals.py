@@ -6,7 +6,7 @@ method 5 (Statistics in Medicine 2006), the score interval to Hanley and McNeil'
 Where a class has few cases, and the histogram is known, the wider of the two at either end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import exp, log, sqrt
 from typing import Any
 
@@ -54,9 +54,7 @@ def auc_of_histogram(outside: NDArray[np.float64], inside: NDArray[np.float64]) 
     positives, negatives = float(inside.sum()), float(outside.sum())
     if not positives or not negatives:
         return None
-    won = (np.cumsum(outside) - outside / 2) / negatives  # share of the negatives that a positive in the bin beats
-    missing = 1 - (np.cumsum(inside) - inside / 2) / positives
-    area = float((inside * won).sum() / positives)
+    area, won, missing = _placements(outside, inside)
     score = auc(area, positives, negatives)
     if score is None or positives < 2 or negatives < 2 or not 0 < area < 1:
         return score
@@ -65,28 +63,74 @@ def auc_of_histogram(outside: NDArray[np.float64], inside: NDArray[np.float64]) 
     variance = of_positives / positives + of_negatives / negatives
     if not variance:
         return score
-    middle, half = log(area / (1 - area)), Z * sqrt(variance) / (area * (1 - area))
-    low, high = _logistic(middle - half), _logistic(middle + half)
+    low, high = on_log_odds(area, variance)
     return (min(low, score[0]), max(high, score[1])) if min(positives, negatives) < FEW else (low, high)
 
 
-def of_figures(figures: Mapping[str, Any], by_class: Sequence[float]) -> dict[str, Interval | None]:
-    """Intervals to a score's figures, by `<figure>_interval`: by the test cases of every class that they stand on.
+def _placements(
+    outside: NDArray[np.float64], inside: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """The AUC; by bin the share of negatives that a positive there beats, and of positives that beat a negative."""
+    won = (np.cumsum(outside) - outside / 2) / outside.sum()
+    missing = 1 - (np.cumsum(inside) - inside / 2) / inside.sum()
+    return float((inside * won).sum() / inside.sum()), won, missing
 
-    For more than two classes AUC, sensitivity and specificity are means over classes, and only accuracy has one.
-    """
-    accuracy = figures["accuracy"]  # none, of no cases
-    hits = None if accuracy is None else proportion(accuracy * sum(by_class), sum(by_class))
-    intervals = {"accuracy_interval": hits}
-    if len(by_class) != 2:
-        return intervals
-    negatives, positives = by_class
-    if figures["auc"] is not None:
-        intervals["auc_interval"] = auc(figures["auc"], positives, negatives)
-    for name, n in (("sensitivity", positives), ("specificity", negatives)):
-        if figures[name] is not None:
-            intervals[f"{name}_interval"] = proportion(figures[name] * n, n)
-    return intervals
+
+def auc_variance(outside: NDArray[np.float64], inside: NDArray[np.float64]) -> float:
+    """DeLong's variance of the AUC of two histograms; where a class has few cases Hanley and McNeil's, if larger."""
+    positives, negatives = float(inside.sum()), float(outside.sum())
+    area, won, missing = _placements(outside, inside)
+    delong = 0.0
+    if positives > 1 and negatives > 1:
+        delong = float((inside * (won - area) ** 2).sum()) / (positives - 1) / positives
+        delong += float((outside * (missing - area) ** 2).sum()) / (negatives - 1) / negatives
+    if delong and min(positives, negatives) >= FEW:
+        return delong
+    theta = (area * positives * negatives + 1) / (positives * negatives + 2)  # never quite 0 or 1
+    more = (positives + negatives) / 2 - 1
+    variance = theta * (1 - theta) * (1 + more * (1 - theta) / (2 - theta) + more * theta / (1 + theta))
+    return max(delong, variance / (positives * negatives))
+
+
+def average_precision(value: float | None, positives: float) -> Interval | None:
+    """Boyd, Eng and Page's logit interval (ECML 2013); None where it is not defined. At 1 as of half a case less."""
+    if value is None or not positives:
+        return None
+    value = min(max(value, 0.5 / (positives + 1)), 1 - 0.5 / (positives + 1))
+    middle, half = log(value / (1 - value)), Z / sqrt(positives * value * (1 - value))
+    return _logistic(middle - half), _logistic(middle + half)
+
+
+def mean(value: float | None, variance: float, n: float) -> Interval | None:
+    """To the mean of losses that are never below 0, by the normal distribution."""
+    if value is None or n < 2:
+        return None
+    half = Z * sqrt(variance / (n - 1))
+    return max(0.0, value - half), value + half
+
+
+def all_together(intervals: Sequence[Interval | None]) -> Interval | None:
+    """To the mean of figures that may all err together: the mean of either end."""
+    ends = [interval for interval in intervals if interval]
+    return (sum(low for low, _ in ends) / len(ends), sum(high for _, high in ends) / len(ends)) if ends else None
+
+
+def mean_of_independent(values: Sequence[float], intervals: Sequence[Interval]) -> Interval | None:
+    """To the mean of figures on different cases, from the interval of each (Donner and Zou's MOVER, Statistics in
+    Medicine 2012)."""
+    if not values or len(values) != len(intervals):
+        return None
+    n, middle = len(values), sum(values) / len(values)
+    below = sqrt(sum((value - low) ** 2 for value, (low, _) in zip(values, intervals, strict=True))) / n
+    above = sqrt(sum((high - value) ** 2 for value, (_, high) in zip(values, intervals, strict=True))) / n
+    return middle - below, middle + above
+
+
+def on_log_odds(area: float, variance: float) -> Interval:
+    """To an AUC between 0 and 1 of which the variance is known, on the log-odds scale."""
+    area = min(max(area, 1e-6), 1 - 1e-6)
+    middle, half = log(area / (1 - area)), Z * sqrt(variance) / (area * (1 - area))
+    return _logistic(middle - half), _logistic(middle + half)
 
 
 def format_interval(value: float | None, interval: Sequence[float] | None, between: str = " ") -> str:

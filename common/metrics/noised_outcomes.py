@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.metrics import performance
+from common.metrics import performance, score_bins
 from common.types import Labels, Tensors
 
 BINS = 10
@@ -86,7 +86,7 @@ def read(counts: Tensors, classes: int) -> dict[str, Floats]:
 
 def _bins_of_performance() -> Floats:
     """How a coarse bin is spread over the fine ones that AUC and operating point are read off, float64[BINS, fine]."""
-    fine = np.linspace(-performance.MARGIN_LIMIT, performance.MARGIN_LIMIT, performance.BINS + 1)
+    fine = score_bins.EDGES
     coarse = np.linspace(-LIMIT, LIMIT, BINS + 1)
     overlap = np.minimum(fine[1:], coarse[1:, None]) - np.maximum(fine[:-1], coarse[:-1, None])
     return np.asarray(np.maximum(overlap, 0.0) * BINS / (2 * LIMIT))

@@ -2,56 +2,30 @@
 
 `count(logits, labels)` gives fixed-length vectors whose sum over sites is the count over all their cases; AUC,
 log-loss and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
-AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); the bins are fine enough for ±0.001,
-unless scores are spread by less than 0.1 or lie beyond the outermost.
+AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); `score_bins` says how fine the bins are.
+`within` adds up over sites, and not over cases: each site's own AUC, so that their mean is known where none of them is.
 
 Of several findings an image (labels int64[n, k]) each is counted and scored as two classes, over the cases in which it
 is known; what is said of all of them is the mean over findings.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.metrics import class_figures, intervals
+from common.metrics.class_figures import ScoreTable
+from common.metrics.score import FIGURES, Score
+from common.metrics.score_bins import BINS, EDGES, bin_of
 from common.types import UNKNOWN, Labels, Tensors
-
-BINS = 1024
-MARGIN_LIMIT = 16.0
-"""Margins (log-odds) beyond this fall into the outermost bins."""
 
 Floats = NDArray[np.float64]
 Rule = Literal["youden", "accuracy"] | float
 """How the operating point is chosen: best Youden index, best accuracy, or at least this sensitivity."""
 Threshold = float | tuple[float, ...] | None
 """Log-odds above which a case counts as positive: of two classes; of every finding; None for more classes than two."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """Figures of one model on one set of cases. Undefined ones (a class without cases) are None."""
-
-    n: int
-    auc: float | None
-    accuracy: float | None
-    sensitivity: float | None
-    specificity: float | None
-    log_loss: float | None
-    threshold: float | None
-    """Log-odds above which a case counts as positive; None for more than two classes (the largest logit decides)."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values for result.json."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class FindingsScore(Score):
-    """Figures of several findings: means over them, and each by itself; `n` of a finding is where it is known."""
-
-    findings: tuple[Score, ...] = ()
 
 
 def margins(logits: NDArray[Any]) -> Floats:
@@ -82,20 +56,23 @@ def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
 
 
 def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
-    """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS].
+    """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS],
+    within[m, 3].
 
     The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it.
-    Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2], histogram [k, 2, BINS].
+    `within` has of every scored class 1, the AUC and its variance, or 0, 0, 0 where it is not defined.
+    Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2], histogram [k, 2, BINS],
+    within [k, 3].
     """
     if labels.ndim == 2:
         parts = [count(*of_finding(logits, labels, j)) for j in range(labels.shape[1])]
-        arrays = {name: np.concatenate([part[name] for part in parts]) for name in ("correct", "loss_sum", "histogram")}
+        names = ("correct", "loss_sum", "histogram", "within")
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in names}
         return {"n": np.array([float(len(labels))])} | arrays | {"confusion": np.stack([p["confusion"] for p in parts])}
     k = logits.shape[1]
     predicted = logits.argmax(axis=1)
     margin = margins(logits)
-    scale = BINS / (2 * MARGIN_LIMIT)
-    bins = np.clip((margin + MARGIN_LIMIT) * scale, 0, BINS - 1).astype(np.int64)
+    bins = bin_of(margin)
     inside = labels[:, None] == (np.arange(k)[None, :] if k > 2 else np.array([[1]]))
     histogram = np.zeros((margin.shape[1], 2, BINS))
     np.add.at(histogram, (np.arange(margin.shape[1])[None, :], inside.astype(np.int64), bins), 1.0)
@@ -107,7 +84,29 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
         "loss_sum": np.array([log_losses(logits, labels).sum()]) if len(labels) else np.zeros(1),
         "confusion": confusion,
         "histogram": histogram,
+        "within": np.stack([_within(*column) for column in zip(margin.T, inside.T, strict=True)]),
     }
+
+
+def _within(margin: Floats, inside: NDArray[np.bool_]) -> Floats:
+    """1, the exact AUC at this site, and its variance; zeros where a class has no cases."""
+    table = ScoreTable.of_cases(margin, inside)
+    if (area := class_figures.ranked(table)["auc"]) is None:
+        return np.zeros(3)
+    return np.array([1.0, area, intervals.auc_variance(table.outside, table.inside)])
+
+
+def within_sites(counts: Tensors) -> dict[str, Any] | None:
+    """The mean of the sites' own AUCs, with interval, read off the sum; None where no site has one.
+
+    Of several classes or findings their mean, as wide as if all erred together. `sites` is the most that any stands on.
+    """
+    rows = [row for row in np.asarray(counts.get("within", np.zeros((0, 3)))) if row[0] > 0.5]
+    if not rows:
+        return None
+    areas = [float(area / n) for n, area, _ in rows]
+    sure = [intervals.on_log_odds(float(area / n), float(max(v, 0.0) / n**2)) for n, area, v in rows]
+    return {"auc": float(np.mean(areas)), "auc_interval": intervals.all_together(sure), "sites": round(rows[0][0])}
 
 
 def auc_of_counts(counts: Tensors) -> float | None:
@@ -121,9 +120,11 @@ def count_shapes(classes: int, multilabel: bool) -> dict[str, tuple[int, ...]]:
     """The shapes of what `count` gives, by name."""
     k = classes
     if multilabel:
-        return {"n": (1,), "correct": (k,), "loss_sum": (k,), "confusion": (k, 2, 2), "histogram": (k, 2, BINS)}
+        return {"n": (1,), "correct": (k,), "loss_sum": (k,), "confusion": (k, 2, 2), "histogram": (k, 2, BINS),
+                "within": (k, 3)}  # fmt: skip
     rows = k if k > 2 else 1
-    return {"n": (1,), "correct": (1,), "loss_sum": (1,), "confusion": (k, k), "histogram": (rows, 2, BINS)}
+    return {"n": (1,), "correct": (1,), "loss_sum": (1,), "confusion": (k, k), "histogram": (rows, 2, BINS),
+            "within": (rows, 3)}  # fmt: skip
 
 
 def are_findings(counts: Tensors) -> bool:
@@ -157,7 +158,6 @@ def _operating_point(histogram: Floats, rule: Rule) -> float:
     out, into = histogram
     if not out.sum() or not into.sum():
         return 0.0
-    edges = np.linspace(-MARGIN_LIMIT, MARGIN_LIMIT, BINS + 1)
     misses = np.concatenate([[0.0], np.cumsum(into)])  # positives below each edge
     cleared = np.concatenate([[0.0], np.cumsum(out)])  # negatives below each edge
     sensitivity, specificity = 1 - misses / into.sum(), cleared / out.sum()
@@ -169,7 +169,9 @@ def _operating_point(histogram: Floats, rule: Rule) -> float:
         worth = np.where(sensitivity >= float(rule), specificity, -1.0)
     best = np.flatnonzero(worth >= worth.max() - 1e-12)
     stretch = best[: np.argmax(np.diff(best, append=BINS + 9) > 1) + 1]
-    return float((edges[stretch[0]] + edges[stretch[-1]]) / 2)
+    filled = np.flatnonzero(out + into)  # beyond the outermost cases all thresholds serve alike: take the nearest
+    ends = np.clip(stretch[[0, -1]], filled[0], filled[-1] + 1)
+    return float(EDGES[ends].mean())
 
 
 def threshold_text(threshold: Threshold) -> str:
@@ -182,55 +184,40 @@ def score(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> Score:
     if labels.ndim == 2:
         return _score_of_findings(logits, labels, threshold)
     threshold = None if isinstance(threshold, tuple) else threshold
-    k = logits.shape[1]
-    margin = margins(logits)
-    positive = margin[:, 0] > threshold if k == 2 and threshold is not None else None
-    predicted = logits.argmax(axis=1) if positive is None else positive.astype(np.int64)
-    areas = [exact_auc(margin[:, j], labels == c) for j, c in enumerate(range(k) if k > 2 else [1])]
-    defined = [a for a in areas if a is not None]
-    return Score(
-        n=len(labels),
-        auc=float(np.mean(defined)) if defined else None,
-        accuracy=float((predicted == labels).mean()) if len(labels) else None,
-        sensitivity=_mean_rate([(predicted == c)[labels == c] for c in (range(k) if k > 2 else [1])]),
-        specificity=_mean_rate([(predicted != c)[labels != c] for c in (range(k) if k > 2 else [1])]),
-        log_loss=float(log_losses(logits, labels).mean()) if len(labels) else None,
-        threshold=threshold if k == 2 else None,
-    )
+    k, margin = logits.shape[1], margins(logits)
+    tables = [ScoreTable.of_cases(margin[:, j], labels == c) for j, c in enumerate(range(k) if k > 2 else [1])]
+    confusion = confusion_of(logits, labels, threshold)
+    figures: dict[str, Any] = class_figures.of_classes(tables) | class_figures.from_confusion(confusion)
+    figures["log_loss"] = float(log_losses(logits, labels).mean()) if len(labels) else None
+    sure = class_figures.interval_of_each(tables, confusion)
+    return Score(n=len(labels), threshold=threshold if k == 2 else None, intervals=sure, **figures)
 
 
-def _score_of_findings(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> FindingsScore:
+def confusion_of(logits: NDArray[Any], labels: Labels, threshold: float | None) -> Floats:
+    """A row a true class, a column a predicted one, float64[k, k]; of two classes by the threshold, if any."""
+    k, predicted = logits.shape[1], logits.argmax(axis=1)
+    if k == 2 and threshold is not None:
+        predicted = (margins(logits)[:, 0] > threshold).astype(np.int64)
+    confusion = np.zeros((k, k))
+    np.add.at(confusion, (labels, predicted), 1.0)
+    return confusion
+
+
+def _score_of_findings(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> Score:
     points = threshold if isinstance(threshold, tuple) else (0.0,) * labels.shape[1]
     each = tuple(score(*of_finding(logits, labels, j), points[j]) for j in range(labels.shape[1]))
     with_cases = [one for one in each if one.n]
-
-    def mean(figure: str) -> float | None:
-        return mean_and_deviation([getattr(one, figure) for one in with_cases])["mean"]
-
-    return FindingsScore(
-        n=len(labels), auc=mean("auc"), accuracy=mean("accuracy"), sensitivity=mean("sensitivity"),
-        specificity=mean("specificity"), log_loss=mean("log_loss"), threshold=None, findings=each,
-    )  # fmt: skip
+    means: dict[str, Any] = {
+        name: mean_and_deviation([getattr(one, name) for one in with_cases])["mean"] for name in FIGURES
+    }
+    sure = {name: intervals.all_together([one.intervals.get(name) for one in with_cases]) for name in FIGURES}
+    ends_by_name = {name: ends for name, ends in sure.items() if ends}
+    return Score(n=len(labels), threshold=None, intervals=ends_by_name, findings=each, **means)
 
 
 def exact_auc(margin: Floats, positive: NDArray[np.bool_]) -> float | None:
-    """Mann-Whitney statistic with midranks for ties; None where one of the two classes has no cases."""
-    wins = int(positive.sum())
-    losses = len(positive) - wins
-    if not wins or not losses:
-        return None
-    _, inverse, sizes = np.unique(margin, return_inverse=True, return_counts=True)
-    midranks = np.cumsum(sizes) - (sizes - 1) / 2
-    return float((midranks[inverse][positive].sum() - wins * (wins + 1) / 2) / (wins * losses))
-
-
-def roc(counts: Tensors) -> list[tuple[Floats, Floats]]:
-    """ROC curves of the scored classes, as (false positive rate, true positive rate)."""
-    curves = []
-    for out, into in counts["histogram"]:
-        fall = [np.concatenate([[0.0], np.cumsum(h[::-1]) / max(h.sum(), 1.0)]) for h in (out, into)]
-        curves.append((fall[0], fall[1]))
-    return curves
+    """Mann-Whitney statistic, ties counted half; None where one of the two classes has no cases."""
+    return class_figures.ranked(ScoreTable.of_cases(margin, positive))["auc"]
 
 
 def mean_and_deviation(values: list[float | None]) -> Mapping[str, float | None]:
@@ -245,8 +232,3 @@ def _area(out: Floats, into: Floats) -> float | None:
     below = np.cumsum(out) - out
     pairs = out.sum() * into.sum()
     return float((into * (below + out / 2)).sum() / pairs) if pairs else None
-
-
-def _mean_rate(hits: list[NDArray[np.bool_]]) -> float | None:
-    rates = [float(h.mean()) for h in hits if len(h)]
-    return float(np.mean(rates)) if rates else None

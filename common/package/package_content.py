@@ -7,13 +7,14 @@ from pydantic import Field, model_validator
 from common.config import Count, Fraction, Frozen, ModelConfig, PluginNetwork
 from common.imaging.plugin_step import PluginStep
 from common.imaging.step_order import Steps
+from common.metrics.score_bins import BINS
 from common.plugins import Part
 
 FORMAT = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Cases = Annotated[int, Field(ge=0)]
-Bin = Annotated[int, Field(ge=0, lt=1024)]
+Bin = Annotated[int, Field(ge=0, lt=BINS)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -26,7 +27,7 @@ class PackagePublisher(Frozen):
 
 
 class Calibration(Frozen):
-    """How validation cases were scored, for one class: counts by bin of log-odds (`metrics.performance`), summed."""
+    """How validation cases were scored, for one class: counts by bin of log-odds (`metrics.score_bins`), summed."""
 
     label: int
     """Index of the class."""
@@ -34,6 +35,8 @@ class Calibration(Frozen):
     """Those that hold a case, rising."""
     outside: tuple[Cases, ...]
     inside: tuple[Cases, ...]
+    spacing: Literal["linear", "asinh"] = "linear"
+    """Of the bins: a package of release 0.2 says none."""
     slope: Number
     intercept: Number
     """Log-odds to probability, fitted to these counts: 1 / (1 + exp(-(slope · x + intercept)))."""

@@ -26,12 +26,15 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from server.comparison import comparison_page
+    from server.comparison import comparison_page, site_tables
 
     if len(options.runs) < 2:
         raise ConfigError("one run, expected two at least to compare: python -m server compare RUN RUN…")
     results = [comparison_page.read(result_folder(options.home, name)) for name in options.runs]
     terminal.console().print(comparison_page.screen_table(results))
+    for number, result in enumerate(results, 1):
+        for saying in site_tables.sayings(result):
+            print(f"Run {number}: {saying}")
     for doubt in comparison_page.doubts(results):
         print(doubt)
     tensorfile.write_atomically(options.out, comparison_page.page(results))

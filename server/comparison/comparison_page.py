@@ -10,7 +10,8 @@ from common.cli.terminal import Sheet
 from common.errors import RunError
 from common.storage.files import read_json
 from common.web.markup import Child, contents, count, document, el, seconds, size, style, table
-from server.report import charts, rounds_table, sentences
+from server.comparison import site_tables
+from server.report import charts, rounds_table, sentences, verdicts
 from server.report.charts import SHAPES
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
@@ -34,12 +35,15 @@ def read(folder: Path) -> Result:
         or not {"counts", "config", "cost"} <= content.keys()
     ):
         raise RunError(f"{path}: of an older release, without counts to compare. Run it again with this one.")
-    return content
+    return content | {"folder": folder.name}
 
 
 def run_names(results: Sequence[Result]) -> list[str]:
-    """A name for each run; those that share one are numbered."""
+    """A name for each run; those that share one are called by their folders, or numbered."""
     names = [str(r["name"]) for r in results]
+    folders = [str(r.get("folder", "")) for r in results]
+    if len(set(names)) < len(names) and all(folders) and len(set(folders)) == len(folders):
+        return [f"{n} ({f})" if names.count(n) > 1 and f != n else n for n, f in zip(names, folders, strict=True)]
     return [f"{n} ({i + 1})" if names.count(n) > 1 else n for i, n in enumerate(names)]
 
 
@@ -51,7 +55,7 @@ def page(results: Sequence[Result]) -> bytes:
         "ul", *(el("li", el("b", name), ": ", sentences.summary(r)) for name, r in zip(names, results, strict=True))
     )
     warnings = [el("p", text, class_="warn") for text in doubts(results)]
-    sections = (_figures, _learning, _settings, _cost)
+    sections = (_figures, site_tables.section, _learning, _settings, _cost)
     body = [element for section in sections for element in section(names, results)]
     end = el("p", "Research software, not a medical device.", class_="soft")
     return document("Runs compared", style(), heading, about, *warnings, contents(body), *body, end)
@@ -85,12 +89,14 @@ def differing_settings(results: Sequence[Result]) -> dict[str, list[str]]:
 
 def screen_table(results: Sequence[Result]) -> Sheet:
     """The same for a screen: a row a run."""
-    figures_of = ("AUC", "95 % interval", "accuracy", "sensitive", "specific", "rounds", "seconds", "MB up")
+    figures_of = ("AUC", "95 % interval", "alone", "personalised", "accuracy", "rounds", "seconds", "MB up")
     screen = Sheet("run", *figures_of, right=figures_of)
     for name, result in zip(run_names(results), results, strict=True):
         figures, cost = sentences.figures(result), result["cost"]
         interval = "–".join(f"{v:.3f}" for v in figures.get("auc_interval") or ())
-        auc, *others = ("–" if figures[f] is None else f"{figures[f]:.3f}" for f in SHOWN)
+        means = result.get("sites_mean", {})
+        others = [means.get(way, {}).get("auc") for way in ("local", "personalised")]
+        auc, *others = ("–" if v is None else f"{v:.3f}" for v in (figures["auc"], *others, figures["accuracy"]))
         costs = str(cost["rounds"]), f"{cost['seconds']:.0f}", f"{cost['bytes_up'] / 1e6:.1f}"
         screen.add(name, auc, interval, *others, *costs)
     return screen
@@ -113,12 +119,12 @@ def _step(step: Mapping[str, Any]) -> str:
 
 def _figures(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     rows: list[list[Child]] = [
-        [name, "test" if sentences.is_simulated(r) else "validation",
+        [name, verdicts.whose_figures(r),
          count((sentences.judging_counts(r) or {"n": 0})["n"]),
          *(with_interval(sentences.figures(r), f) for f in SHOWN)]
         for name, r in zip(names, results, strict=True)
     ]  # fmt: skip
-    head = ["run", "on cases", "how many", *(NAMES[f] for f in SHOWN)]
+    head = ["run", "figures", "cases", *(NAMES[f] for f in SHOWN)]
     beside = [(name, {"federated": sentences.figures(r)}) for name, r in zip(names, results, strict=True)]
     chart = charts.areas("AUC of every run with its 95 % interval", beside, ["federated"], "AUC")
     figures_table = table("The federated models' figures, with 95 % intervals", head, rows)

@@ -13,10 +13,9 @@ from common.imaging.embedding import Embed
 from common.metrics import intervals
 from common.package import PackageContent
 from server.export.card_page import Section
-from server.report import participation, sentences
+from server.report import participation, sentences, verdicts
 from server.report.quality_section import NAMES, SHOWN
 from server.report.sentences import Result
-from server.results import outcome_counts
 
 NOT_TOLD = "not told"
 KINDS = {
@@ -132,24 +131,30 @@ def _performance(result: Result) -> Section:
     counts = sentences.judging_counts(result)
     if counts is None:
         return Section("Performance", ["Nothing was evaluated, so nothing can be said."])
-    rows = [_figures("all sites together", counts["n"], counts["figures"])]
+    together = verdicts.TOGETHER if sentences.is_simulated(result) else "all sites together"
+    rows = [_figures(together, counts["n"], counts["figures"])]
     if sentences.has_findings(result):
         rows[0][0] += ", mean of the findings"
         rows += [_figures(result["labels"][one["class"]], one["n"], one["figures"]) for one in counts["classes"]]
     if sentences.is_simulated(result):
         lines = ["On test cases that took no part in training; in brackets 95 % intervals."]
+        lines += verdicts.verdicts(result)
     if sentences.is_simulated(result) and _common_test(result):
         lines.append("They are common to all sites, so there are no figures of single ones.")
     elif sentences.is_simulated(result):
+        rows.insert(0, _figures(verdicts.MEAN, counts["n"], result["sites_mean"]["federated"]))
         first = result["seeds"][0]["sites"]
-        for site, site_result in result["sites"].items():
-            score = outcome_counts.with_intervals(first[site]["federated"], site_result["by_class"]["test"])
+        for site in result["sites"]:
+            score = first[site]["federated"]
             rows.append(_figures(site, score["n"], score))
     else:
         lines = [
             "On validation cases, which also chose round and operating point, so the figures flatter; in brackets 95 % "
             "intervals. What the model reaches at each site is not published: only sums left the sites.",
         ]
+        if both := verdicts.areas(result):
+            rows.insert(0, _figures("mean of the sites' own", counts["n"], both[0]))
+    lines += [why] if (why := verdicts.recognition(result)) else []
     return Section("Performance", lines, ["cases of", "n", *(NAMES[f] for f in SHOWN)], rows)
 
 

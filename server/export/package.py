@@ -167,7 +167,10 @@ def _calibration(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     classes = []
     for one in validation["classes"] if validation else ():
         histogram = one["histogram"]
-        outside, inside = (calibration.dense(histogram["bins"], histogram[side]) for side in ("outside", "inside"))
+        spacing = histogram.get("spacing", "linear")  # of a run of release 0.2
+        outside, inside = (
+            calibration.dense(histogram["bins"], histogram[side], spacing) for side in ("outside", "inside")
+        )
         slope, intercept = calibration.fitted(outside, inside)
         classes.append({"label": one["class"], "slope": slope, "intercept": intercept} | histogram)
     return classes

@@ -13,7 +13,7 @@ LEFT, RIGHT = 66.0, 12.0
 TOP, BOTTOM = 12.0, 44.0
 """Margins around the picture."""
 SHAPES = ("diamond", "bar", "square", "circle", "triangle", "cross")
-STYLES = {"federated": 0, "pooled": 1, "personalised": 2, "local": 3, "noiseless": 4}
+STYLES = {"federated": 0, "pooled": 1, "personalised": 2, "local": 3, "noiseless": 4, "left_out": 5}
 """The number of an approach's colour, dash (style.css) and shape."""
 
 Point = tuple[float, float]

@@ -5,12 +5,18 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, count, el, figure, table
-from server.report import charts, sentences
+from server.report import charts, decision_curve, sentences
 from server.report.charts import STYLES
 from server.report.sentences import Result
 
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity")
-NAMES = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
+NAMES = {
+    "auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity", "auprc": "AUPRC",
+    "balanced_accuracy": "Balanced accuracy", "f1": "F1",
+    "sensitivity_at_specificity": "Sensitivity at specificity 0.9",
+    "specificity_at_sensitivity": "Specificity at sensitivity 0.9", "brier": "Brier score",
+    "ece": "Expected calibration error",
+}  # fmt: skip
 
 
 def with_interval(figures: Mapping[str, Any], name: str) -> Element:
@@ -36,8 +42,9 @@ def section(result: Result) -> list[Element]:
         charts_row += [
             _roc(label, one, pooled_counts["classes"][i] if pooled_counts else None, counts),
             _calibration(label, one),
+            *([_decision(label, one)] if one.get("decision") else []),
         ]
-    note = el("p", f"On {on}. {sentences.operating_point(result)}")
+    note = el("p", f"Over {on} together. {sentences.operating_point(result)}")
     return [heading, note, el("div", *charts_row, class_="charts"), *outcomes(result, counts)]
 
 
@@ -56,10 +63,22 @@ def _roc(label: str, one: Any, pooled_class: Any, counts: Any) -> Element:
 
 def _calibration(label: str, one: Any) -> Element:
     title = f"Calibration: {label}"
-    below = (
+    below: list[Child] = []
+    if one.get("ece") is not None:
+        below = ["Expected calibration error ", figure(one["ece"]), ". "]
+    below.append(
         "On the diagonal, 70 % of the cases called 70 % likely are so. Bars: how many cases. Whiskers: 95 % intervals."
     )
-    return charts.captioned(title, charts.calibration(title, one["calibration"]), below)
+    return charts.captioned(title, charts.calibration(title, one["calibration"]), *below)
+
+
+def _decision(label: str, one: Any) -> Element:
+    title = f"Decision curve: {label}"
+    below = (
+        "Net benefit of acting on the cases above a probability: by the model, and on all; acting on none is worth 0."
+    )
+    legend = charts.legend([(STYLES["federated"], "by the model"), (STYLES["pooled"], "on all")])
+    return charts.captioned(title, decision_curve.chart(title, one["decision"]), legend, below)
 
 
 def _findings(result: Result, counts: Any) -> list[Element]:
@@ -86,6 +105,8 @@ def _confusion(result: Result, counts: Any) -> list[Element]:
         rows,
     )
     confusion_table[0].set("class", "confusion")
-    figures: list[list[Child]] = [[NAMES[f], with_interval(counts["figures"], f)] for f in SHOWN]
+    figures: list[list[Child]] = [
+        [NAMES[f], with_interval(counts["figures"], f)] for f in NAMES if f in counts["figures"]
+    ]
     follow = table("The figures that follow, with 95 % intervals", ["figure", "value"], figures)
     return [el("h3", "Confusion"), el("div", confusion_table, follow, class_="charts")]

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from common.web.markup import Child, bullet_list, contents, count, document, el, seconds, size, style, table
-from server.report import charts, cross_site_table, quality_section, rounds_table, sentences
+from common.web.markup import Child, bullet_list, contents, count, document, el, figure, seconds, size, style, table
+from server.report import charts, cross_site_table, quality_section, rounds_table, sentences, verdicts
 from server.report.charts import STYLES
 from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
 
-ORDER = ("local", "federated", "noiseless", "personalised", "pooled")
-COMPARED = ("noiseless", "pooled")
-"""What a site cannot have, and a simulation alone can compare with."""
+ORDER = ("local", "left_out", "federated", "noiseless", "personalised", "pooled")
+COMPARED = ("left_out", "noiseless", "pooled")
+"""What a site of the federation cannot have, and a simulation alone can compare with."""
 MEANING = {
     "local": "each site alone",
+    "left_out": "all other sites together: what a site gets that did not train",
     "federated": "all sites together",
     "noiseless": "the same under no budget of privacy: its questions without noise",
     "personalised": "a site's own blend of the two",
@@ -62,6 +63,7 @@ def _head(result: Result) -> list[Element]:
         *([el("p", when, class_="soft")] if (when := sentences.when(result)) else []),
         el("p", sentences.summary(result), class_="lead"),
         el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles"),
+        *_first(result),
         el("p", *_judged_on(result), "In brackets: 95 % confidence intervals. " + _several(result), class_="soft"),
     ]
 
@@ -70,7 +72,19 @@ def _judged_on(result: Result) -> list[Child]:
     if (counts := sentences.judging_counts(result)) is None:
         return []
     part = "test cases" if sentences.is_simulated(result) else "validation cases of all sites together"
-    return ["The figures of the model are on ", count(counts["n"]), f" {part}. "]
+    return ["Figures of the federated model, ", count(counts["n"]), f" {part}: {verdicts.whose_figures(result)}. "]
+
+
+def _first(result: Result) -> list[Element]:
+    """What the differences say, and the figure over all cases together, called so."""
+    paragraphs = [
+        el("p", text, class_="warn" if verdicts.is_warning(text) else None) for text in verdicts.verdicts(result)
+    ]
+    if (both := verdicts.areas(result)) is None:
+        return paragraphs
+    text = "AUC over all cases together, which also compares cases of different sites: "
+    paragraphs.append(el("p", text, with_interval(both[1], "auc"), ".", class_="soft"))
+    return paragraphs + ([el("p", why, class_="warn")] if (why := verdicts.recognition(result)) else [])
 
 
 def _several(result: Result) -> str:
@@ -154,7 +168,7 @@ def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
     first = result["seeds"][0]
     runs = [(STYLES[kind], f"{site} alone" if site else kind, records)
             for name, records in first["curves"].items() if records
-            for kind, _, site in [name.partition("/")]]  # fmt: skip
+            for kind, _, site in [name.partition("/")] if kind != "left_out"]  # fmt: skip
     together = [r for r in result["rounds"] if r["seed"] == first["seed"]]
     return [*runs, (STYLES["federated"], "federated", together)]
 
@@ -175,7 +189,7 @@ def _sites(result: Result) -> list[Element]:
                 "trains alone, and a mix of both. What pooled images would give nobody can know.",
             ),
         ]
-    names, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
+    names, rows = approaches(result), [*result["sites"].items(), (verdicts.MEAN, result["sites_mean"])]
     chart = charts.areas("AUC of every approach at every site", rows, names)
     legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in names])
     is_common = result["config"]["sites"]["test_on"] == "common"
@@ -185,26 +199,46 @@ def _sites(result: Result) -> list[Element]:
             count(site["cases"]["train"]),
             count((result if is_common else site)["cases"]["test"]),
             *_row(site, names),
+            *_differences(result, name),
         ]
         for name, site in result["sites"].items()
     ]
-    for title, key in (("mean of sites", "sites_mean"), ("all test cases", "test")):
+    for title, key in ((verdicts.MEAN, "sites_mean"), (verdicts.TOGETHER, "test")):
         rows_shown.append(
             [
                 title,
                 count(result["cases"]["train"]),
                 count(result["cases"]["test"]),
                 *(with_interval(result[key][a], "auc") for a in names),
+                *_differences(result, None if key == "sites_mean" else ""),
             ]
         )
     if sentences.has_findings(result):
         for j, name in enumerate(result["labels"]):
-            rows_shown.append([f"all test cases: {name}", *_label_counts(result, j),
-                               *(with_interval(result["test"][a]["findings"][j], "auc") for a in names)])  # fmt: skip
+            areas = (with_interval(result["test"][a]["findings"][j], "auc") for a in names)
+            row = [f"{verdicts.TOGETHER}: {name}", *_label_counts(result, j), *areas, *_differences(result, "")]
+            rows_shown.append(row)
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
-    head, foot = ["site", "training cases", "test cases", *names], len(rows_shown) - len(result["sites"])
+    head, foot = (
+        ["site", "training cases", "test cases", *names, *map(_against, result.get("differences", ()))],
+        len(rows_shown) - len(result["sites"]),
+    )
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
             table(caption, head, rows_shown, foot=foot), *_blends(result)]  # fmt: skip
+
+
+def _against(pair: str) -> str:
+    """The head of a difference's column: federated − alone."""
+    return pair.replace("local", "alone").replace("left_out", "left out").replace("-", " − ")
+
+
+def _differences(result: Result, site: str | None) -> list[Child]:
+    """A site's differences with their intervals; of None the mean's; nothing for another row."""
+    cells: list[Child] = []
+    for difference in result.get("differences", {}).values():
+        gap = difference["mean"] if site is None else difference["sites"].get(site)
+        cells.append(figure(gap["auc"], gap["interval"], gap.get("sd")) if gap else "–" if site != "" else "")
+    return cells
 
 
 def _label_counts(result: Result, finding: int) -> list[Child]:

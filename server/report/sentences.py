@@ -48,10 +48,14 @@ def judging_counts(result: Result) -> dict[str, Any] | None:
 
 
 def figures(result: Result) -> dict[str, Any]:
-    """The federated model's figures: means over seeds on test cases, or those on the validation cases' sum."""
-    model_figures = (
-        result["test"]["federated"] if is_simulated(result) else (judging_counts(result) or {}).get("figures", {})
-    )
+    """The federated model's figures that come first: the mean of the sites' own on test cases; of a real run those on
+    the validation cases' sum, with the mean of the sites' own AUCs."""
+    if is_simulated(result):
+        model_figures = result["sites_mean" if result["config"]["sites"]["test_on"] == "own" else "test"]["federated"]
+    else:
+        counts = judging_counts(result) or {}
+        within = {name: value for name, value in counts.get("within_sites", {}).items() if name != "sites"}
+        model_figures = counts.get("figures", {}) | within
     return {"auc": None, "accuracy": None, "sensitivity": None, "specificity": None} | dict(model_figures)
 
 

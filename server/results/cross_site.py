@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from common.metrics import intervals, performance
+from common.metrics import class_figures, intervals, performance
 from common.metrics.performance import Threshold
 from common.types import Tensors
 from server.results import outcome_counts
-
-FIGURES = ("auc", "accuracy", "sensitivity", "specificity")
 
 Grid = Mapping[str, Mapping[str, Tensors]]
 """Outcomes as `metrics.count` has them, by model and site."""
@@ -53,10 +51,12 @@ def _over(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len(cells) == 1:
         return cells[0]
     mean: dict[str, Any] = {"n": cells[0]["n"], "by_class": cells[0]["by_class"]}
-    for figure in FIGURES:
+    for figure in (*class_figures.RANKED, *class_figures.DECIDED):
         over = performance.mean_and_deviation([one[figure] for one in cells])
         mean |= {figure: over["mean"], f"{figure}_sd": over["sd"]}
+        if ends := intervals.all_together([one.get(f"{figure}_interval") for one in cells]):
+            mean[f"{figure}_interval"] = list(ends)
     if "findings" not in cells[0]:
-        return mean | intervals.of_figures(mean, mean["by_class"])
+        return mean
     each = range(len(cells[0]["findings"]))
     return mean | {"findings": [_over([cell["findings"][j] for cell in cells]) for j in each]}

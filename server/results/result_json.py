@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common.config import Federation
-from common.metrics import performance
-from common.metrics.performance import Score, Threshold
+from common.metrics.performance import Threshold
+from common.metrics.score import Score
 from common.plans import binding
 from common.plans.plan import PlanContent
 from common.secagg.key_period_plan import threshold
@@ -19,13 +19,14 @@ from common.storage import tensorfile
 from common.trust.release import VERSION, code_digest
 from common.types import Tensors, prefixed
 from server.results import cross_site as matrix
-from server.results import outcome_counts
+from server.results import paired_differences
+from server.results.over_seeds import mean, over_seeds
+from server.results.paired_differences import Differences
 
 FORMAT = 1
-APPROACHES = ("local", "federated", "noiseless", "personalised", "pooled")
-COMPARED = ("noiseless", "pooled")
-"""What a site cannot have, and a simulation alone can compare with."""
-FIGURES = ("auc", "accuracy", "sensitivity", "specificity", "log_loss")
+APPROACHES = ("local", "left_out", "federated", "noiseless", "personalised", "pooled")
+COMPARED = ("left_out", "noiseless", "pooled")
+"""What a site of the federation cannot have, and a simulation alone can compare with."""
 
 Scores = Mapping[str, Score]
 """One model's score by approach."""
@@ -35,7 +36,8 @@ Scores = Mapping[str, Score]
 class SeedResult:
     """Everything that one seed gave."""
 
-    seed: int
+    seed: int | str
+    """Of several splits or folds at one seed, their name."""
     sites: Mapping[str, Scores]
     test: Mapping[str, Sequence[Score]]
     """On the common test set: one score for a common model, one for each site's model otherwise."""
@@ -53,6 +55,8 @@ class SeedResult:
     """Validation records by approach: local/<site>, pooled."""
     best_round: int
     weights_sha256: str
+    differences: Differences = field(default_factory=dict)
+    """By pair of ways and site."""
     statistics: Mapping[str, Any] | None = None
     """Record of the question before the first round, where there was one."""
     likeness: str = "not wanted"
@@ -85,7 +89,7 @@ class Remarks:
 
 def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult]) -> dict[str, Any]:
     """The content of result.json: means over the seeds, with `<figure>_sd` beside each where there are several."""
-    first = seeds[0]
+    first, is_common = seeds[0], config["sites"]["test_on"] == "common"
     return {
         "format": FORMAT,
         "name": config["name"],
@@ -98,22 +102,19 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 if name in first.label_counts
                 else {}
             )
-            | {
-                a: outcome_counts.with_intervals(_over_seeds([[s.sites[name][a]] for s in seeds]), parts["test"])
-                for a in APPROACHES
-                if a in first.sites[name]
-            }
+            | {a: over_seeds([[s.sites[name][a]] for s in seeds]) for a in APPROACHES if a in first.sites[name]}
             | _blend(seeds, name)
             for name, parts in first.by_class.items()
         },
         "cases": {p: sum(cases[p] for cases in first.cases.values()) for p in ("train", "validation", "test")},
         "sites_mean": {
-            a: _over_seeds([[by[a] for by in s.sites.values()] for s in seeds])
+            a: over_seeds([[by[a] for by in s.sites.values()] for s in seeds], independent=not is_common)
             | {"n": sum(by[a].n for by in first.sites.values())}
             for a in APPROACHES
             if a in first.test
         },
-        "test": {a: _test(a, seeds) for a in APPROACHES if a in first.test},
+        "test": {a: over_seeds([s.test[a] for s in seeds]) for a in APPROACHES if a in first.test},
+        "differences": paired_differences.of_seeds([s.differences for s in seeds], is_common),
         "counts": {"seed": first.seed} | dict(first.counts),
         "rounds": [{"seed": s.seed} | dict(r) for s in seeds for r in s.rounds],
         "cost": cost([r for s in seeds for r in s.rounds]),
@@ -128,6 +129,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 "weights_sha256": s.weights_sha256,
                 "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
                 "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
+                "thresholds": dict(s.operating_points),
                 "blends": dict(s.blends),
                 "curves": {name: list(records) for name, records in s.curves.items()},
             }
@@ -150,22 +152,12 @@ def _blend(seeds: Sequence[SeedResult], site: str) -> dict[str, Any]:
     if site not in seeds[0].blends:
         return {}
     shares = [s.blends[site]["own_share"] for s in seeds]
-    return {"own_share": _mean(shares), "personalised_by": seeds[0].blends[site]["reason"]}
+    return {"own_share": mean(shares), "personalised_by": seeds[0].blends[site]["reason"]}
 
 
 def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:
     grids = [(s.cross_site, s.operating_points) for s in seeds if s.cross_site]
     return {"cross_site": matrix.of_grids(grids)} if grids else {}
-
-
-def _test(approach: str, seeds: Sequence[SeedResult]) -> dict[str, Any]:
-    """Figures on the common test set; with intervals where they are one model's, and not a mean over the sites'."""
-    counts, figures = seeds[0].counts["test"].get(approach), _over_seeds([s.test[approach] for s in seeds])
-    if counts is None:
-        return figures
-    if len(seeds) == 1:
-        return figures | {k: v for k, v in counts["figures"].items() if k.endswith("_interval")}
-    return outcome_counts.with_intervals(figures, counts["by_class"])
 
 
 def _secure(plan: Federation, sites: int) -> dict[str, Any]:
@@ -229,22 +221,3 @@ def save_model(
         looks = dict(looks) | {"distances": counts["distances"]}
     arrays = prefixed("weights", weights) | prefixed("recipe", recipe)
     tensorfile.save(path, arrays | prefixed("likeness", looks), about)
-
-
-def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
-    """Means over a seed's scores, then mean and standard deviation over the seeds."""
-    figures: dict[str, Any] = {"n": scores[0][0].n}
-    for figure in FIGURES:
-        over = performance.mean_and_deviation([_mean([getattr(s, figure) for s in seed]) for seed in scores])
-        figures[figure] = over["mean"]
-        if len(scores) > 1:
-            figures[f"{figure}_sd"] = over["sd"]
-    many = [[getattr(score, "findings", ()) for score in seed] for seed in scores]
-    if many[0][0]:
-        each = range(len(many[0][0]))
-        figures["findings"] = [_over_seeds([[findings[j] for findings in seed] for seed in many]) for j in each]
-    return figures
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    return performance.mean_and_deviation(list(values))["mean"]

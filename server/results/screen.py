@@ -16,24 +16,18 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     several = len(result["seeds"]) > 1
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
     for figure, title in titles.items():
-        table = Sheet("site", "cases", *approaches, right=("cases", *approaches), title=title)
+        table = Sheet("site", "test cases", *approaches, right=("test cases", *approaches), title=title)
         for name, site in result["sites"].items():
             cells = [_cell(site[a], figure, several) for a in approaches]
             table.add(name, str(site["federated"]["n"]), *_with_best_marked(cells, site, approaches, figure))
         table.rule()
-        for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
+        for title, row in (("mean of sites", "sites_mean"), ("all test cases together", "test")):
             cases = str(result["test"]["federated"]["n"])
             table.add(title, cases, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
     if "findings" in result["test"]["federated"]:
         console.print(_findings(result, approaches, several))
     _show_blends(result, console)
-    federated = result["test"]["federated"]
-    console.print(
-        f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
-        f"specificity {_number(federated['specificity'])}.",
-        highlight=False,
-    )
     secure = result["secure_aggregation"]
     if secure["on"]:
         console.print(

@@ -99,7 +99,6 @@ def test_a_cnn_learns_findings_that_come_together() -> None:
     local = Local(epochs=30, batch=16, learning_rate=0.01)
     weights = model.fit(model.init(1), Cases(images, labels), Work(local, 0.01, 1)).weights
     score = performance.score(model.scores(weights, images), labels, None)
-    assert isinstance(score, performance.FindingsScore)
     assert [one.n for one in score.findings] == [90, 120, 120]
     assert min(one.auc or 0 for one in score.findings) > 0.95
 
@@ -111,7 +110,7 @@ def test_counts_of_findings_add_up_and_have_their_shapes(seed: int, n: int, m: i
     one, two = performance.count(logits[:n], labels[:n]), performance.count(logits[n:], labels[n:])
     both = performance.count(logits, labels)
     assert {name: value.shape for name, value in both.items()} == performance.count_shapes(K, multilabel=True)
-    for name in both:
+    for name in both.keys() - {"within"}:  # which adds up over sites
         np.testing.assert_allclose(one[name] + two[name], both[name], rtol=1e-9)
     np.testing.assert_array_equal(both["confusion"].sum(axis=(1, 2)), (labels != UNKNOWN).sum(axis=0))
 
@@ -122,7 +121,6 @@ def test_figures_of_findings_are_scikit_learn_s_on_the_cases_that_know_them() ->
     logits = rng.normal(size=labels.shape) + (labels == 1)
     counts = performance.count(logits, labels)
     score, summary = performance.score(logits, labels, (0.2, 0.0, -0.1)), performance.summary_of_counts(counts)
-    assert isinstance(score, performance.FindingsScore)
     areas, losses = [], []
     for j, one in enumerate(score.findings):
         known = labels[:, j] != UNKNOWN
@@ -142,12 +140,11 @@ def test_figures_of_findings_are_scikit_learn_s_on_the_cases_that_know_them() ->
 def test_a_finding_that_no_case_knows_has_no_figures() -> None:
     labels = np.array([[0, UNKNOWN], [1, UNKNOWN], [1, UNKNOWN]], np.int64)
     score = performance.score(np.zeros((3, 2)), labels, None)
-    assert isinstance(score, performance.FindingsScore)
     nobody = score.findings[1]
     assert (nobody.n, nobody.accuracy, nobody.log_loss, nobody.auc) == (0, None, None, None)
     assert score.accuracy is not None
     figures = outcome_counts.of_cases(np.zeros((3, 2)), labels, None)["classes"][1]["figures"]
     assert figures["accuracy"] is None
-    assert figures["accuracy_interval"] is None
+    assert "accuracy_interval" not in figures
     unknown = performance.score(np.zeros((3, 2)), np.full((3, 2), UNKNOWN), None)
     assert (unknown.accuracy, unknown.log_loss) == (None, None)

@@ -22,7 +22,7 @@ from common.imaging.step_order import AnyStep
 from common.imaging.steps import Crop, Resize
 from common.metrics import calibration, out_of_distribution
 from common.metrics.out_of_distribution import Reference
-from common.metrics.performance import BINS
+from common.metrics.score_bins import BINS, bin_of
 from common.models import build
 from server.__main__ import main as server
 from tests.cli.piping import piped
@@ -281,9 +281,9 @@ def test_the_limit_leaves_one_in_a_hundred_outside() -> None:
 
 def test_neighbours_are_those_around_and_no_farther_than_that() -> None:
     outside, inside = np.zeros(BINS), np.zeros(BINS)
-    inside[BINS // 2 + 3] = 40
-    outside[BINS // 2 - 5] = 10
-    inside[-1] = 1000
+    inside[bin_of(0.1)] = 40
+    outside[bin_of(-0.15)] = 10
+    inside[bin_of(16.2)] = 1000
     found = calibration.neighbours(0.0, outside, inside)
     assert (found.n, found.of_class) == (50, 40)
     assert calibration.neighbours(15.99, outside, inside).n == 1000
@@ -294,7 +294,7 @@ def test_the_fitted_probability_is_calibrated() -> None:
     random = np.random.default_rng(3)
     margins = random.normal(0, 3, 20_000)
     positive = random.random(20_000) < 1 / (1 + np.exp(-(0.5 * margins - 1)))
-    bins = np.clip((margins + 16) * BINS / 32, 0, BINS - 1).astype(int)
+    bins = bin_of(margins)
     outside, inside = (np.bincount(bins[positive == side], minlength=BINS).astype(float) for side in (False, True))
     slope, intercept = calibration.fitted(outside, inside)
     assert np.isclose(slope, 0.5, atol=0.03)

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from common.metrics import intervals, performance
+from common.metrics.score import FIGURES
 
 
 def cases(seed: int, negatives: int, positives: int, apart: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +79,15 @@ def test_a_class_without_cases_leaves_the_interval_undefined() -> None:
     assert intervals.proportion(0, 0) is None
     assert intervals.auc(0.5, 0, 3) is None
     assert intervals.auc_of_histogram(np.zeros(4), np.ones(4)) is None
-    nothing = {"auc": None, "accuracy": 1.0, "sensitivity": None, "specificity": 1.0}
-    found = intervals.of_figures(nothing, [3, 0])
-    assert found.keys() == {"accuracy_interval", "specificity_interval"}
+    one_class = np.array([0, 0, 0])
+    found = performance.score(np.zeros((3, 2)), one_class, 0.0)
+    assert found.intervals.keys() == {"accuracy", "balanced_accuracy", "brier", "specificity"}
 
 
-def test_more_than_two_classes_have_an_interval_to_accuracy_alone() -> None:
-    told = {"auc": 0.9, "accuracy": 0.5, "sensitivity": 0.5, "specificity": 0.5}
-    assert intervals.of_figures(told, [4, 4, 4]).keys() == {"accuracy_interval"}
+def test_several_classes_have_intervals_that_hold_their_means() -> None:
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 3, 200)
+    found = performance.score(random.normal(size=(200, 3)) + np.eye(3)[labels], labels, None)
+    assert found.intervals.keys() == set(FIGURES) - {"log_loss", "ece"}
+    for name, (low, high) in found.intervals.items():
+        assert low < getattr(found, name) < high, name

@@ -249,7 +249,8 @@ def test_three_classes_have_a_curve_each(tmp_path: Path) -> None:
     three = told(tmp_path / "o")["counts"]["test"]["federated"]
     assert [c["class"] for c in three["classes"]] == [0, 1, 2]
     assert three["figures"]["accuracy"] == pytest.approx(sum(three["confusion"][c][c] for c in range(3)) / three["n"])
-    assert "auc_interval" not in three["figures"]
+    low, high = three["figures"]["auc_interval"]
+    assert low < three["figures"]["auc"] < high
     assert page_of(tmp_path / "o").count("<h3>ROC: ") == 3
 
 
@@ -275,7 +276,7 @@ def test_compared_runs_have_a_whole_line_each_in_a_pipe(simulated: Path, tmp_pat
     (tmp_path / "result.json").write_text(json.dumps(long), encoding="utf-8")
     lines = piped("server", "compare", simulated, tmp_path, "--out", tmp_path / "c.html", columns=columns).splitlines()
     (line,) = [line for line in lines if long["name"] in line]
-    figures = long["counts"]["test"]["federated"]["figures"]
+    figures = long["sites_mean"]["federated"]
     assert line.split()[1:3] == [f"{figures['auc']:.3f}", "–".join(f"{v:.3f}" for v in figures["auc_interval"])]
 
 
