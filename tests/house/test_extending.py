@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("client", "server", "common", "simulation", "benchmarks", "configs", "docs", "tests")
-COPIED = (*ROOMS, "simulate.py", "pyproject.toml")
+COPIED = (*ROOMS, "consilium.py", "simulate.py", "pyproject.toml")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"(?:In|Create)\s`([\w/.-]+)`:\s*$")
 
