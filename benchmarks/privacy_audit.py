@@ -11,7 +11,7 @@ sites as a sum may have are there. It weighs each question as the best test does
 From its errors, with Clopper and Pearson's bounds at 99.9 % together, follows a μ that cannot be smaller, and an ε
 (Gaussian differential privacy as in Nasr et al., USENIX Security 2023). A right build stays under its claim but once in
 a thousand; with the noise off the bound is far above, so the audit can fail; and faults that were planted are found.
-The last line is JSON.
+The same of a network (`benchmarks/network_canaries.py`). The last line is JSON.
 """
 
 import argparse
@@ -29,11 +29,12 @@ from scipy.stats import beta, norm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import network_canaries
 from client.training import noised_answer
 from common.messages.transport import Request
 from common.privacy.account import AccountInMemory
 from common.privacy.accounting import epsilon, mu
-from common.privacy.price_list import FRACTION_BITS, NOISED, Price, Schedule, schedule_of
+from common.privacy.price_list import FRACTION_BITS, NOISED, Price, SampledSteps, Schedule, schedule_of
 from common.secagg.fixedpoint import Layout, Segment
 from common.secagg.key_period_plan import threshold
 
@@ -73,10 +74,35 @@ def audit(schedule: Schedule, runs: int, rng: np.random.Generator, *, silent: fr
         says_in = score > middle
         wrong += [(says_in & ~is_in).sum(), (~says_in & is_in).sum()]
         many += [(~is_in).sum(), is_in.sum()]
+    return _bound(wrong, many, schedule.delta)
+
+
+def audit_network(schedule: Schedule, runs: int, rng: np.random.Generator, steps: SampledSteps | None = None) -> Bound:
+    """The lower bound of so many runs of a network.
+
+    Args:
+        steps: what sites do; None: as the schedule says.
+    """
+    claim, found, was_in = schedule.steps, [], []
+    assert claim is not None
+    for _ in range(runs):
+        is_in = rng.random(CANARIES) < 0.5
+        found.append(network_canaries.scores(steps or claim, claim, is_in))
+        was_in.append(is_in)
+    score, is_in = np.concatenate(found), np.concatenate(was_in)
+    # The middle of the two is the attacker's threshold; half of the canaries, whom the rest does not judge, place it.
+    half = len(score) // 2
+    middle = (score[:half][is_in[:half]].mean() + score[:half][~is_in[:half]].mean()) / 2
+    says_in, truth = score[half:] > middle, is_in[half:]
+    wrong = np.array([(says_in & ~truth).sum(), (~says_in & truth).sum()])
+    return _bound(wrong, np.array([(~truth).sum(), truth.sum()]), schedule.delta)
+
+
+def _bound(wrong: np.ndarray, many: np.ndarray, delta: float) -> Bound:
     # Each of the two rates is below its bound but for half of the error.
     above = [float(beta.ppf(1 - ERROR / 2, k + 1, n - k)) for k, n in zip(wrong, many, strict=True)]
     least = max(0.0, float(-norm.ppf(above[0]) - norm.ppf(above[1])))
-    return Bound(wrong[0] / many[0], wrong[1] / many[1], least, epsilon(least, schedule.delta))
+    return Bound(wrong[0] / many[0], wrong[1] / many[1], least, epsilon(least, delta))
 
 
 def _seen(schedule: Schedule, price: Price, is_in: np.ndarray, silent: frozenset[int]) -> np.ndarray:
@@ -99,6 +125,11 @@ def _seen(schedule: Schedule, price: Price, is_in: np.ndarray, silent: frozenset
 def plan(budget: float) -> Schedule:
     """A head's schedule at five sites."""
     return schedule_of((budget, DELTA, "patient"), sites=SITES, quorum=threshold(SITES), dimension=DIMENSION)
+
+
+def network_plan(budget: float) -> Schedule:
+    """A network's schedule at five sites."""
+    return network_canaries.plan(budget, DELTA, SITES, threshold(SITES), CANARIES)
 
 
 CLAIMS = {budget: {price.question: price for price in plan(budget).prices} for budget in BUDGETS}
@@ -156,11 +187,27 @@ def main() -> None:
         schedule, without = plant(plan(BUDGET_OF_FAULTS))
         faults[name] = audit(schedule, runs, rng, silent=without).epsilon
         print(f"{name}, at a claim of ε {BUDGET_OF_FAULTS:g}: at least ε {faults[name]:.2f}", flush=True)
+    network = {budget: audit_network(network_plan(budget), runs, rng) for budget in BUDGETS}
+    for budget, bound in network.items():
+        print(f"network, ε {budget:g}: at least ε {bound.epsilon:.2f}, false alarms {bound.false_alarms:.4f}, misses "
+              f"{bound.misses:.4f}", flush=True)  # fmt: skip
+    claim, network_faults = network_plan(BUDGET_OF_FAULTS), {}
+    assert claim.steps is not None
+    bare = audit_network(claim, runs, rng, replace(claim.steps, sigma=0.0)).epsilon
+    for name, (change, plant_fault) in network_canaries.FAULTS.items():
+        with plant_fault():
+            network_faults[name] = audit_network(claim, runs, rng, change(claim.steps)).epsilon
+        print(
+            f"network, {name}, at a claim of ε {BUDGET_OF_FAULTS:g}: at least ε {network_faults[name]:.2f}", flush=True
+        )
     print(f"{time.monotonic() - started_s:.0f} s")
     print(json.dumps({
         "claimed": list(BUDGETS), "lower_bound": [round(bounds[b].epsilon, 3) for b in BUDGETS],
         "lower_bound_without_noise": round(silent.epsilon, 2), "faults_at": BUDGET_OF_FAULTS,
         "faults": {name: round(value, 3) for name, value in faults.items()},
+        "network_lower_bound": [round(network[b].epsilon, 3) for b in BUDGETS],
+        "network_lower_bound_without_noise": round(bare, 2),
+        "network_faults": {name: round(value, 3) for name, value in network_faults.items()},
     }, ensure_ascii=False))  # fmt: skip
 
 
