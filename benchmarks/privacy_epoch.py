@@ -76,8 +76,9 @@ def main() -> None:
         figures[network] = {"time": ratios["seconds"], "memory": ratios["megabytes"]}
         print(
             f"{network}: {plain['seconds']:.2f} s plain, {private['seconds']:.2f} s private "
-            f"({ratios['seconds']:.2f} ×); {plain['megabytes']:.0f} and {private['megabytes']:.0f} MB ({ratios['megabytes']:.2f} ×), of them "
-            f"{plain['added megabytes']:.0f} and {private['added megabytes']:.0f} for training",
+            f"({ratios['seconds']:.2f} ×); {plain['megabytes']:.0f} and {private['megabytes']:.0f} MB "
+            f"({ratios['megabytes']:.2f} ×), of them {plain['added megabytes']:.0f} and "
+            f"{private['added megabytes']:.0f} for training",
             flush=True,
         )
     print(json.dumps({"images": options.images, "private over plain": figures}, ensure_ascii=False))

@@ -4,10 +4,9 @@ All of a patient's images make one gradient, which is clipped to a length; so mu
 more. It is rounded to whole steps of a grid first, so that adding up is exact, in whatever order. A gradient that is
 not finite counts as none.
 
-Gradients of single images: `tf.vectorized_map`, which costs about two gradients of a batch.
+Gradients of single images: `tf.vectorized_map`, over convolutions that it need not loop over.
 """
 
-import logging
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -15,10 +14,8 @@ import tensorflow as tf
 
 from common.imaging.augment import Augment
 from common.models.augmentation import augmented
+from common.models.convolution import of_single_images
 from common.models.training_graphs import Graphs
-
-# TensorFlow says of every convolution that its filters' gradient is a loop over the images, which is fast enough.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 MOST_NUMBERS_TOGETHER = 2**21
 """Numbers of single gradients in memory at a time."""
@@ -45,7 +42,7 @@ def clipped_sum(graphs: Graphs, augment: Augment | None, grid: float) -> Clipped
     ) -> tf.Tensor:  # fmt: skip
         def gradient(case: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
             image, label, share = case
-            with tf.GradientTape() as tape:
+            with of_single_images(), tf.GradientTape() as tape:
                 tape.watch(weights)
                 loss = share * graphs.losses(image[None], label[None], weights)[0]
             return tape.gradient(loss, weights)
