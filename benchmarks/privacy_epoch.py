@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("WAY", "NETWORK"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(*options.one, options.images, options.epochs)))
+        print(json.dumps(measure(options.one[0], options.one[1], options.images, options.epochs)))
         return
     figures: dict[str, dict[str, float]] = {}
     for network in NETWORKS:

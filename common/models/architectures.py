@@ -12,7 +12,7 @@ from keras import layers
 
 from common.config import Cnn, Described, Network, PluginNetwork
 from common.errors import ConfigError
-from common.models.convolution import Convolution
+from common.models.convolution import TwoWayConvolution
 from common.models.own_networks import layer_by_layer, of_plugin, refuse_too_large
 
 Shape = tuple[int, int, int]
@@ -60,7 +60,7 @@ def refuse_too_small(config: Cnn, shape: Shape) -> None:
 
 def _plain(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
     for number, filters in enumerate((width, 2 * width), start=1):
-        x = Convolution(filters, 3, activation="relu", name=f"conv{number}")(x)
+        x = TwoWayConvolution(filters, 3, activation="relu", name=f"conv{number}")(x)
         x = layers.MaxPooling2D(2)(x)
     return layers.Dense(2 * width, activation="relu", name="dense")(layers.Flatten()(x))
 
@@ -94,7 +94,7 @@ def _residual(x: keras.KerasTensor, filters: int, name: str, strides: int) -> ke
 
 
 def _conv(x: keras.KerasTensor, filters: int, name: str, size: int = 3, strides: int = 1) -> keras.KerasTensor:
-    return Convolution(filters, size, strides, padding="same", use_bias=False, name=name.replace("/", "_"))(x)
+    return TwoWayConvolution(filters, size, strides, padding="same", use_bias=False, name=name.replace("/", "_"))(x)
 
 
 def _norm_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -24,7 +24,7 @@ def of_single_images() -> Iterator[None]:
         _IS_OF_SINGLE_IMAGES.reset(token)
 
 
-class Convolution(layers.Conv2D):
+class TwoWayConvolution(layers.Conv2D):  # type: ignore[misc]
     """As `keras.layers.Conv2D`, with the same numbers."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -35,7 +35,7 @@ class Convolution(layers.Conv2D):
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], padding: str) -> tf.Tensor:
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: tf.Tensor, weights: tf.Tensor) -> object:
         def gradients(slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             by_x = tf.raw_ops.Conv2DBackpropInput(
