@@ -18,6 +18,7 @@ from client import app
 from client.access.doorkeeper import Doorkeeper
 from client.connection.fleet_client import Endpoint
 from client.connection.node import serve, start_again
+from client.connection.proxy import of_site
 from client.connection.retry import ConnectionStatus
 from client.home import Home, SiteFolder
 from client.memory_guard import guard_memory
@@ -74,7 +75,7 @@ class ResidentProcess:
     def _serve(self) -> None:
         home = self.home
         folder_release.enter(home.folder)
-        endpoint = Endpoint(home.address, home.authority, home.node_key)
+        endpoint = Endpoint(home.address, home.authority, home.node_key, of_site(home.settings, home.folder))
         self._address = home.address
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)

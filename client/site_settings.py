@@ -108,6 +108,16 @@ class Notices(Frozen):
     webhook: WebhookNotice | None = None
 
 
+class ProxySettings(Frozen):
+    """The proxy on the way to the coordinator; what lies in the hospital (archives, mail) is reached without."""
+
+    url: Annotated[str, Field(pattern=r"^http://[^/@?#\s]+$")]
+    """As `http://proxy.hospital.example:3128`."""
+    user: Annotated[str, Field(min_length=1)] | None = None
+    password: Path | None = None
+    """A file of mode 600 with the password of `user`."""
+
+
 class SiteSettings(Frozen):
     """What an engineer writes into `site.yaml`."""
 
@@ -115,6 +125,8 @@ class SiteSettings(Frozen):
     datasets: dict[str, SiteDataset] = Field(default_factory=dict)
     policy: SiteRules = SiteRules()
     notices: Notices = Notices()
+    proxy: ProxySettings | None = None
+    """None: that of the environment, if it names one."""
 
 
 @lru_cache(maxsize=8)

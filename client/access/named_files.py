@@ -47,8 +47,8 @@ NAMED: dict[str, dict[str, Use]] = {
 STAYS = {"home", "as_key", "trusted"}
 """Paths among the options that the service decides on."""
 NOT_HERE = frozenset({
-    "run", "page", "install-service", "rekey", "backup", "backup list", "backup verify", "backup drill", "backup prune",
-    "restore",
+    "run", "page", "metrics", "install-service", "rekey", "backup", "backup list", "backup verify", "backup drill",
+    "backup prune", "restore",
 })  # fmt: skip
 """What is given by the service's own account alone: it is about the machine, and its disks."""
 

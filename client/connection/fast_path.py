@@ -44,7 +44,8 @@ class FastPath:
 
     def __post_init__(self) -> None:
         self._client = httpx.Client(
-            base_url=f"https://{self.endpoint.address}", verify=tls_context(self.endpoint), timeout=TIMEOUT_S
+            base_url=f"https://{self.endpoint.address}", verify=tls_context(self.endpoint), timeout=TIMEOUT_S,
+            proxy=self.endpoint.proxy or None,
         )  # fmt: skip
 
     def take(self, last_id: str) -> list[bytes]:
@@ -96,4 +97,4 @@ class FastPath:
         try:
             return self._client.post(path, content=body, headers=whole)
         except httpx.RequestError as error:
-            raise LinkError(f"{self.endpoint.address} {unreachable(error)}") from None
+            raise LinkError(f"{self.endpoint.address} {unreachable(error, self.endpoint.proxy)}") from None

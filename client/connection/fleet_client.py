@@ -66,6 +66,8 @@ class Endpoint:
     """PEM file of the consortium's own authority; nothing else is trusted."""
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     """The node's key (ECDSA P-384), registered at the SuperLink."""
+    proxy: str = field(default="", repr=False)
+    """Of `site.yaml`; empty: that of the environment, if it names one."""
 
     @cached_property
     def public_key(self) -> bytes:
@@ -163,7 +165,8 @@ def fleet(endpoint: Endpoint, clock: Clock) -> FleetHttpClient:
         verify=tls_context(endpoint),
         timeout=TIMEOUT_S,
     )
-    client._client.follow_redirects = False  # else a coordinator could send requests into the hospital's own network
+    client._client.close()  # it follows redirects: a coordinator could send requests into the hospital's own network
+    client._client = httpx.Client(verify=tls_context(endpoint), timeout=TIMEOUT_S, proxy=endpoint.proxy or None)
     return client
 
 
@@ -187,7 +190,7 @@ def ask(endpoint: Endpoint, call: Callable[[Q], A], request: Q) -> A:
             raise UnknownKeyError(f"{NOT_KNOWN} Or it still counts as connected, for a minute.") from None
         raise LinkError(f"{endpoint.address} answers {status} ({reason}). It may be restarting.") from None
     except httpx.RequestError as error:
-        raise LinkError(f"{endpoint.address} {unreachable(error)}") from None
+        raise LinkError(f"{endpoint.address} {unreachable(error, endpoint.proxy)}") from None
     except ValueError:
         raise LinkError(f"{endpoint.address} does not answer as a coordinator of this release does.") from None
 
@@ -202,8 +205,12 @@ def error_of(response: httpx.Response) -> tuple[int | str, str]:
     return code if isinstance(code, int | str) else 0, reason if reason.isprintable() else "no reason given"
 
 
-def unreachable(error: httpx.RequestError) -> str:
-    """Why the coordinator was not reached, and what to do, after its address."""
+def unreachable(error: httpx.RequestError, own_proxy: str = "") -> str:
+    """Why the coordinator was not reached, and what to do, after its address.
+
+    Args:
+        own_proxy: that of `site.yaml`.
+    """
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         why = text.split("CERTIFICATE_VERIFY_FAILED] ")[-1].split(" (_ssl")[0]
@@ -212,14 +219,15 @@ def unreachable(error: httpx.RequestError) -> str:
             "machine's date? Does something on the way open encrypted connections? Else ask the coordinator."
         )
     try:
-        proxy = proxy_for(error.request.url.host)
+        proxy = proxy_for(error.request.url.host, own_proxy)
     except RuntimeError:  # an error that no request belongs to
         proxy = ""
     check = "Check the network, the firewall and the address."
     if proxy:
-        check = (
-            f"The way goes through the proxy {proxy}, which HTTPS_PROXY or ALL_PROXY names: check it, or set NO_PROXY."
+        origin = (
+            "site.yaml names: check it." if own_proxy else "HTTPS_PROXY or ALL_PROXY names: check it, or set NO_PROXY."
         )
+        check = f"The way goes through the proxy {proxy}, which {origin}"
     if isinstance(error, httpx.TimeoutException):
         return f"does not answer in time. {check}"
     return f"cannot be reached ({text or type(error).__name__}). {check}"

@@ -25,6 +25,7 @@ class GatewayClient:
         address: host:port of the gateway.
         authority: PEM file of the consortium's own TLS authority, the only one that is trusted.
         identity: what the site signs with.
+        proxy: that of `site.yaml`; empty: that of the environment.
 
     Raises:
         ConfigError: if the authority's certificate cannot be read.
@@ -33,13 +34,16 @@ class GatewayClient:
         WireError: an answer that is not of this release.
     """
 
-    def __init__(self, address: str, authority: Path, site: str, identity: Ed25519PrivateKey) -> None:
+    def __init__(self, address: str, authority: Path, site: str, identity: Ed25519PrivateKey, proxy: str = "") -> None:
         self._address, self._site, self._identity, self._clock = address, site, identity, Clock()
+        self._proxy = proxy
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody yet
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             tls.load_verify_locations(cafile=authority)
-            self._client = httpx.Client(base_url=f"https://{address}", verify=tls, timeout=TIMEOUT_S)
+            self._client = httpx.Client(
+                base_url=f"https://{address}", verify=tls, timeout=TIMEOUT_S, proxy=proxy or None
+            )
         except OSError as error:
             what = "not a certificate, PEM" if isinstance(error, ssl.SSLError) else error.strerror
             raise ConfigError(f"{authority}: {what}. It is pinned by `python -m client join WELCOME`.") from None
@@ -116,4 +120,4 @@ class GatewayClient:
         try:
             return self._client.request(method, path, content=body, headers=headers)
         except httpx.RequestError as error:
-            raise LinkError(f"{self._address} {unreachable(error)}") from None
+            raise LinkError(f"{self._address} {unreachable(error, self._proxy)}") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.connection.gateway_client import GatewayClient
+from client.connection.proxy import of_site
 from client.connection.retry import ConnectionStatus
 from client.home import Home
 from client.plans import judge, plan_plugins
@@ -141,7 +142,7 @@ def clock_offset_s(home: Home) -> float | None:
 
 def gateway_of(home: Home) -> GatewayClient:
     """This site's connection to the coordinator's gateway."""
-    return GatewayClient(home.address, home.authority, home.site, home.identity)
+    return GatewayClient(home.address, home.authority, home.site, home.identity, of_site(home.settings, home.folder))
 
 
 def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:

@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Iterator
 
-from client.connection.proxy import connect, proxy_for
+from client.connection.proxy import connect, of_site, proxy_for
 from client.home import Home
 from common.monitoring.check_result import CheckResult
 
@@ -14,16 +14,17 @@ CONNECT_S = 10.0
 def look(home: Home) -> Iterator[CheckResult]:
     """The gateway, its certificate, and the proxy between where the environment names one."""
     host, _, port = home.address.rpartition(":")
+    own = of_site(home.settings, home.folder)
     context = ssl.create_default_context(cafile=str(home.authority))
     try:
         with (
-            connect(host.strip("[]"), int(port), CONNECT_S) as raw,
+            connect(host.strip("[]"), int(port), CONNECT_S, own) as raw,
             context.wrap_socket(raw, server_hostname=host.strip("[]")) as secured,
         ):
             peer = secured.getpeercert() or {}
             until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
             days = (until - time.time()) / 86_400
-            through = f", through the proxy {proxy}" if (proxy := proxy_for(host.strip("[]"))) else ""
+            through = f", through the proxy {proxy}" if (proxy := proxy_for(host.strip("[]"), own)) else ""
             text = f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}{through}"
             yield CheckResult(True, text)
     except ssl.SSLCertVerificationError as error:
@@ -38,10 +39,14 @@ def look(home: Home) -> Iterator[CheckResult]:
             False,
             f"{home.address}: {error.strerror or error}",
             f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
-            f"the server is up.{_about_proxy(host.strip('[]'))}",
+            f"the server is up.{_about_proxy(host.strip('[]'), own)}",
         )
 
 
-def _about_proxy(host: str) -> str:
-    name = "HTTPS_PROXY" if (proxy := proxy_for(host)) else ""
-    return f" {name} or ALL_PROXY names {proxy}, and is obeyed; NO_PROXY={host} goes past it." if name else ""
+def _about_proxy(host: str, own: str) -> str:
+    proxy = proxy_for(host, own)
+    if not proxy:
+        return ""
+    if own:
+        return f" site.yaml names the proxy {proxy}, and it is obeyed."
+    return f" HTTPS_PROXY or ALL_PROXY names {proxy}, and is obeyed; NO_PROXY={host} goes past it."

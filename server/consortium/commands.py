@@ -50,6 +50,10 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the consortium's")
     parser.add_argument("--address", required=True, metavar="HOST:PORT", help="what hospitals connect to")
     parser.add_argument("--port", type=int, metavar="N", help="the gateway's port here, where it is another (NAT)")
+    parser.add_argument("--listen", metavar="IP", help="only this address of this machine (all; :: for IPv6, too)")
+    parser.add_argument(
+        "--superlink-port", type=int, metavar="N", help="on loopback (18000); another for a second consortium here"
+    )
     parser.add_argument("--purpose", action="append", default=[], metavar="P", help="what plans may be for (training)")
     parser.add_argument("--days", type=int, default=365, metavar="N", help="how long the roster is valid (365)")
     parser.add_argument(
@@ -65,9 +69,11 @@ def _init(options: argparse.Namespace) -> int:
         raise ConfigError(f"--address {options.address}: expected HOST:PORT, for example train.hospital.example:8443.")
     content: dict[str, object] = {"consortium": options.name, "address": options.address}
     content["port"] = options.port or int(port)
-    if options.address.startswith("["):
-        content["listen"] = "::"
-    if content["port"] == ConsortiumSettings.model_fields["superlink_port"].default:
+    if options.listen or options.address.startswith("["):
+        content["listen"] = options.listen or "::"
+    if options.superlink_port:
+        content["superlink_port"] = options.superlink_port
+    elif content["port"] == ConsortiumSettings.model_fields["superlink_port"].default:
         content["superlink_port"] = int(port) + 1
     settings = ConsortiumSettings.parse(content)
     purposes = tuple(options.purpose) or (PURPOSE,)
