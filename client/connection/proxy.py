@@ -28,13 +28,13 @@ def of_site(settings: SiteSettings, folder: Path) -> str:
     return proxy.url.replace("://", f"://{quote(proxy.user, safe='')}:{quote(password, safe='')}@", 1)
 
 
-def proxy_for(host: str, own: str = "") -> str:
+def proxy_for(host: str, site_proxy: str = "") -> str:
     """The proxy through which `host` is reached, without user and password; empty: none.
 
     Args:
-        own: that of `site.yaml`, which counts whatever the environment says.
+        site_proxy: that of `site.yaml`, which counts whatever the environment says.
     """
-    proxy = own or _of_environment(host)
+    proxy = site_proxy or _of_environment(host)
     if not proxy:
         return ""
     parts = urlsplit(proxy)
@@ -50,13 +50,13 @@ def _of_environment(host: str) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def connect(host: str, port: int, timeout_s: float, own: str = "") -> socket.socket:
+def connect(host: str, port: int, timeout_s: float, site_proxy: str = "") -> socket.socket:
     """A TCP connection to a host: straight, or through the proxy.
 
     Raises:
         OSError: it does not come about; names the proxy where there is one.
     """
-    proxy = proxy_for(host, own)
+    proxy = proxy_for(host, site_proxy)
     if not proxy:
         return socket.create_connection((host, port), timeout_s)
     parts = urlsplit(proxy)
@@ -67,7 +67,9 @@ def connect(host: str, port: int, timeout_s: float, own: str = "") -> socket.soc
     except OSError as error:
         raise OSError(f"the proxy {proxy} cannot be reached ({error.strerror or error})") from None
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    raw.sendall(f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n{_credentials(own or _of_environment(host))}\r\n".encode())
+    raw.sendall(
+        f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n{_credentials(site_proxy or _of_environment(host))}\r\n".encode()
+    )
     head = b""
     while b"\r\n\r\n" not in head and len(head) < MOST_HEAD:
         if not (byte := raw.recv(1)):  # one by one: what follows the head is TLS already

@@ -1,4 +1,4 @@
-"""Is the coordinator's address reached from this machine, on the way that the site's own connection takes?"""
+"""Is the coordinator's address reached from this machine, on the way that the site's site_proxy connection takes?"""
 
 import ssl
 import time
@@ -14,17 +14,17 @@ CONNECT_S = 10.0
 def look(home: Home) -> Iterator[CheckResult]:
     """The gateway, its certificate, and the proxy between where the environment names one."""
     host, _, port = home.address.rpartition(":")
-    own = of_site(home.settings, home.folder)
+    site_proxy = of_site(home.settings, home.folder)
     context = ssl.create_default_context(cafile=str(home.authority))
     try:
         with (
-            connect(host.strip("[]"), int(port), CONNECT_S, own) as raw,
+            connect(host.strip("[]"), int(port), CONNECT_S, site_proxy) as raw,
             context.wrap_socket(raw, server_hostname=host.strip("[]")) as secured,
         ):
             peer = secured.getpeercert() or {}
             until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
             days = (until - time.time()) / 86_400
-            through = f", through the proxy {proxy}" if (proxy := proxy_for(host.strip("[]"), own)) else ""
+            through = f", through the proxy {proxy}" if (proxy := proxy_for(host.strip("[]"), site_proxy)) else ""
             text = f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}{through}"
             yield CheckResult(True, text)
     except ssl.SSLCertVerificationError as error:
@@ -39,14 +39,14 @@ def look(home: Home) -> Iterator[CheckResult]:
             False,
             f"{home.address}: {error.strerror or error}",
             f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
-            f"the server is up.{_about_proxy(host.strip('[]'), own)}",
+            f"the server is up.{_about_proxy(host.strip('[]'), site_proxy)}",
         )
 
 
-def _about_proxy(host: str, own: str) -> str:
-    proxy = proxy_for(host, own)
+def _about_proxy(host: str, site_proxy: str) -> str:
+    proxy = proxy_for(host, site_proxy)
     if not proxy:
         return ""
-    if own:
+    if site_proxy:
         return f" site.yaml names the proxy {proxy}, and it is obeyed."
     return f" HTTPS_PROXY or ALL_PROXY names {proxy}, and is obeyed; NO_PROXY={host} goes past it."
