@@ -1,4 +1,4 @@
-"""Is the coordinator's address reached from this machine, on the way that the site's site_proxy connection takes?"""
+"""Is the coordinator's address reached from this machine, on the way that the site's own connection takes?"""
 
 import ssl
 import time
