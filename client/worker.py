@@ -6,9 +6,13 @@ The paper says who was let in, and for what; the resident process has checked it
 the command name is opened by the person's process, never here.
 """
 
+import signal
+
 from common.cli import interrupt
 
 if __name__ == "__main__":
+    # The person's Ctrl-C comes by the door; a service that a script began in the background would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt.arm()  # before the rest is imported, which takes seconds
 
 import argparse
