@@ -183,7 +183,7 @@ ATTRIBUTES = {
     "client.dataset": ("client.dataset.loading", "Dataset=PreparedData load open_table"),
     "common.metrics": (
         "common.metrics.performance",
-        "Score margins log_losses count auc_of_counts summary_of_counts operating_point score exact_auc roc "
+        "Score margins log_losses count auc_of_counts summary_of_counts operating_point score exact_auc "
         "spread=mean_and_deviation",
     ),
     "common.plans": (

@@ -9,7 +9,7 @@ import pytest
 
 from common import errors, refusals
 from common.cli.command import exit_status
-from common.errors import ConfigError, ConsiliumError, IdentityError, SecAggError
+from common.errors import ConfigError, ConsiliumError, IdentityError, PluginError, SecAggError
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def family(root: type[ConsiliumError]) -> Iterator[type[ConsiliumError]]:
 
 def causes() -> set[str]:
     """All words that the code gives to a refusal."""
-    names, found = {cls.__name__ for cls in family(SecAggError)}, set()
+    names, found = {cls.__name__ for root in (SecAggError, PluginError) for cls in family(root)}, set()
     for path in (p for folder in ("client", "common", "server") for p in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
