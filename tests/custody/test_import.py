@@ -361,7 +361,7 @@ def test_no_patient_is_on_two_sides_and_the_cache_holds_nothing_in_the_clear(cus
         content = bytearray(entry.read_bytes())
         content[len(content) // 2] ^= 1
         entry.write_bytes(content)
-    for one, other in zip(first.sites, load(config, 1).sites, strict=True):
+    for one, other in zip(first.sites, load(config, 1, home=custody.home).sites, strict=True):
         np.testing.assert_array_equal(one.train.images, other.train.images)
 
 

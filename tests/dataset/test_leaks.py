@@ -157,11 +157,11 @@ def test_custody_keeps_together_what_belonged_together(tmp_path):
     taken_in(custody, tmp_path / "data")
     home = custody.home.folder
     source = Encrypted(kind="encrypted", path=home / "sets/chest", cache=home / "cache")
-    table = read_encrypted(source)
+    table = read_encrypted(source, custody.home)
     dicoms = [who for who in map(table.person, range(len(table))) if who]
     assert len(set(dicoms)) == 4 + 2
     assert "ANON" not in " ".join(dicoms)
-    divisions = [divide(read_encrypted(source), Sites(split="iid", count=1), 1) for _ in range(2)]
+    divisions = [divide(read_encrypted(source, custody.home), Sites(split="iid", count=1), 1) for _ in range(2)]
     assert divisions[0].twins.count == 1
     assert (divisions[0].split == divisions[1].split).all()
 
@@ -178,7 +178,7 @@ def test_import_says_that_it_forgets_names_which_tell_patients(tmp_path, capsys)
     assert client([*options, "two", "--data", r"patients='patient(\d+)'"]) == 0
     assert "no patient is known" not in capsys.readouterr().out
     source = Encrypted(kind="encrypted", path=custody.home.folder / "sets/two", cache=tmp_path / "cache")
-    assert len(set(read_encrypted(source).people())) == 12
+    assert len(set(read_encrypted(source, custody.home).people())) == 12
 
 
 # --- images that are there again ------------------------------------------------------------------------------------
@@ -264,9 +264,15 @@ def test_the_table_says_how_many_cases_figures_stand_on(slices, capsys):
     rows = [
         line.split() for line in screen.splitlines() if line.strip().startswith(("site ", "site-", "all test cases"))
     ]
-    assert rows[0][:2] == ["site", "cases"]
+    assert rows[0][:3] == ["site", "test", "cases"]
     assert rows[1][1] == str(result["sites"]["site-1"]["cases"]["test"])
-    assert rows[3][3] == str(sum(site["cases"]["test"] for site in result["sites"].values()))
+    assert rows[3][:5] == [
+        "all",
+        "test",
+        "cases",
+        "together",
+        str(sum(site["cases"]["test"] for site in result["sites"].values())),
+    ]
 
 
 def test_a_hospitals_warnings_stay_with_its_cases(tmp_path):

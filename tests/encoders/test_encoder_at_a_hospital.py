@@ -85,14 +85,14 @@ def test_what_an_encoder_makes_of_images_in_custody_is_sealed(tmp_path: Path, li
         "model": {"kind": "svm"},
     }  # fmt: skip
     config = configuration.from_tree(tree, tmp_path / "plan.yaml")
-    seen = loading.load(config, 1, "lisbon").sites[0].train.images
+    seen = loading.load(config, 1, "lisbon", home=custody.home).sites[0].train.images
     [path] = [p for p in (tmp_path / "cache" / "prepared").iterdir() if not p.suffix]
     content = path.read_bytes()
     assert len(content) > seen.nbytes
     assert not any(vector[0, 0].tobytes()[:16] in content for vector in seen)
-    assert np.array_equal(loading.load(config, 1, "lisbon").sites[0].train.images, seen)
+    assert np.array_equal(loading.load(config, 1, "lisbon", home=custody.home).sites[0].train.images, seen)
     path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])  # a record that was changed is made again
-    assert np.array_equal(loading.load(config, 1, "lisbon").sites[0].train.images, seen)
+    assert np.array_equal(loading.load(config, 1, "lisbon", home=custody.home).sites[0].train.images, seen)
 
 
 def test_a_shape_that_the_encoder_does_not_make_is_refused_before_anything_is_signed(hospitals: Hospitals) -> None:

@@ -94,7 +94,7 @@ def test_the_wheel_of_the_page_runs_in_a_simulation_with_all_its_parts(printed: 
 
 
 def test_the_contract_tests_ran_over_the_wheels_parts_alone(printed: tuple[Path, dict[str, str]]) -> None:
-    assert re.search(r"^\d+ passed in", printed[1]["python -m pytest --plugin consilium-example"], re.MULTILINE)
+    assert re.search(r"^=* ?\d+ passed in", printed[1]["python -m pytest --plugin consilium-example"], re.MULTILINE)
 
 
 def test_the_model_of_the_page_learns_under_secure_aggregation(printed: tuple[Path, dict[str, str]]) -> None:
