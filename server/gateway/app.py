@@ -19,11 +19,10 @@ import asyncio
 import logging
 import resource
 import ssl
-import threading
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -72,15 +71,20 @@ class Gateway:
         messages = WholeMessages(MessageStore(home.live / "flower" / "state.db"), signals)
         return cls(Router(authentication, contacts, site_api, relay, messages), relay, contacts)
 
-    def app(self) -> Starlette:
-        """As an ASGI application with its background work."""
-        return Starlette(routes=[Mount("/", app=self._answer)], lifespan=self._lifespan)
+    def app(self, beside: Callable[[], Coroutine[Any, Any, None]]) -> Starlette:
+        """As an ASGI application with its background work, and what else goes on as long as it serves."""
 
-    @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        saving = asyncio.create_task(self._save_contacts())
-        yield
-        saving.cancel()
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            tasks = [asyncio.create_task(work()) for work in (self._save_contacts, beside)]
+            yield
+            for task in tasks:
+                task.cancel()
+            await self._close()
+
+        return Starlette(routes=[Mount("/", app=self._answer)], lifespan=lifespan)
+
+    async def _close(self) -> None:
         self._contacts.save()
         await self._relay.close()
 
@@ -124,7 +128,8 @@ def server(home: Home, site_api: SiteApi) -> uvicorn.Server:
     settings, tls = home.settings, home.folder / "tls"
     home.identities()  # an error of the roster is better told now
     config = uvicorn.Config(
-        Gateway.of(home, site_api).app(), settings.listen, settings.port, http=LimitedHttp, ws="none", lifespan="on",
+        Gateway.of(home, site_api).app(lambda: _take_up_certificates(home, config)), settings.listen, settings.port,
+        http=LimitedHttp, ws="none", lifespan="on",
         log_config=None, access_log=False, proxy_headers=False, server_header=False, limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=1,
         ssl_certfile=tls / "server.crt", ssl_keyfile=tls / "server.key",
@@ -132,15 +137,14 @@ def server(home: Home, site_api: SiteApi) -> uvicorn.Server:
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        threading.Thread(target=_take_up_certificates, args=(home, config.ssl), daemon=True).start()
     return uvicorn.Server(config)
 
 
-def _take_up_certificates(home: Home, context: ssl.SSLContext) -> None:
+async def _take_up_certificates(home: Home, config: uvicorn.Config) -> None:
     """Connections from then on get a certificate that was renewed; those that are open stay as they are."""
     changed_ns, crt = certificate.changed_ns(home), certificate.certificate_file(home)
-    while True:
-        time.sleep(LOOK_AT_CERTIFICATE_S)
+    while (context := config.ssl) is not None:
+        await asyncio.sleep(LOOK_AT_CERTIFICATE_S)
         try:
             if changed_ns == (now_ns := certificate.changed_ns(home)):
                 continue

@@ -198,6 +198,7 @@ def test_what_is_sent_comes_back_small_and_large(superlink: SuperLink, grid: Gri
     key = ec.generate_private_key(ec.SECP384R1())
     at = superlink.register(key)
     with thread(Endpoint(superlink.address, superlink.ca, key), tmp_path) as told:
+        until(lambda: "idle" in [doing.what for doing in told])
         for number, content in enumerate((small(), small(), large(12_000_000)), 1):
             answer = reply(grid, push(grid, at, content=content))
             assert counted(answer) == number

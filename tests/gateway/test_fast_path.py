@@ -1,6 +1,7 @@
 """The short way of messages through the gateway: what is lost on the line comes again, and nothing counts twice."""
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -304,6 +305,7 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
     consortium, home, names = door.consortium, door.home, ("Lisbon", "Nairobi", "Porto")
     porto = consortium.sites["Porto"] = consortium.hospital("Porto")
+    before = {name: shutil.copytree(consortium.sites[name].folder, tmp_path / "before" / name) for name in names[:2]}
     settings = porto.folder / "site.yaml"
     settings.write_text(settings.read_text(encoding="utf-8").replace("take: Porto", "take: Osaka"), encoding="utf-8")
     tree = SVM | {"federation": SVM["federation"] | {"rounds": 3}, "plan": SVM["plan"] | {"cohort": list(names)}}
@@ -330,3 +332,6 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     finally:
         membership.revoke(home, "Porto", home.root_keys())
         del consortium.sites["Porto"]
+        for name, folder in before.items():  # what they have answered is not remembered by other tests' sites
+            shutil.rmtree(consortium.sites[name].folder)
+            shutil.copytree(folder, consortium.sites[name].folder)
