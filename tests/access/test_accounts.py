@@ -117,7 +117,7 @@ def test_a_configuration_that_is_two_things_decrypts_nothing(machine: Machine) -
     plain, sealed = (
         f"name: t\ndata: {data}\nsites: {{split: iid, count: 1}}\nmodel: {{kind: svm}}\n"
         for data in ("{kind: synthetic, sites: 1, cases: 40, size: 8}",
-                     f"{{kind: encrypted, path: {machine.home}/sets/chest}}")
+                     f"{{kind: encrypted, path: '{machine.home}/sets/chest'}}")
     )  # fmt: skip
     os.mkfifo(fifo := ben.home / "two.yaml")
     os.chown(fifo, BEN, BEN)
