@@ -21,7 +21,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
             cells = [_cell(site[a], figure, several) for a in approaches]
             table.add(name, str(site["federated"]["n"]), *_with_best_marked(cells, site, approaches, figure))
         table.rule()
-        for title, row in (("mean of sites", "sites_mean"), ("all test cases together", "test")):
+        for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
             cases = str(result["test"]["federated"]["n"])
             table.add(title, cases, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
