@@ -101,7 +101,7 @@ def write_split(experiment: Experiment) -> None:
 
 
 def write_predictions(experiment: Experiment, outputs: Mapping[str, ModelOutput]) -> None:
-    """`predictions.csv`: of every test case what each model says, as log-odds in full; `thresholds.json` is in
+    """`predictions.csv`: of every test case what each model says, as log-odds in full; thresholds are in
     result.json. Of two classes a column a model, of more a column a model and class, or finding."""
     columns: dict[str, NDArray[np.float64]] = {}
     for name, output in outputs.items():

@@ -1,6 +1,5 @@
 """What a person signs to give a command: which, with which words and files, where, when, and from which account."""
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,11 +33,6 @@ class Signer(Protocol):
 def new_challenge() -> str:
     """A number that was never asked before: what answers it was signed after it."""
     return secrets.token_hex(CHALLENGE_BYTES)
-
-
-def digest_of(content: bytes) -> str:
-    """Of a file that is handed in with a command: SHA-256, hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)

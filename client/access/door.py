@@ -13,7 +13,6 @@ import argparse
 import os
 import selectors
 import socket
-import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ from typing import Any
 
 from client.access import door_messages, handed_file
 from client.access.command_request import CommandRequest, Signer
-from client.access.door_messages import ENVIRONMENT, PLAIN
 from client.access.loan_desk import LoanDesk
 from client.access.named_files import READ, NamedFile, named_files
 from common.errors import AccessError
@@ -115,9 +113,7 @@ def ask(
         channel, workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with channel:
             with workers:
-                environment = {
-                    name: value for name in ENVIRONMENT if PLAIN.fullmatch(value := os.environ.get(name, ""))
-                }
+                environment = door_messages.shown_environment(os.environ)
                 tree = {"command": request.to_json(), "folder": here, "environment": environment}
                 handles = [*streams, workers.fileno(), *(handle for handle, _ in handed_in.values())]
                 door_messages.send(connection, tree, handles)
@@ -165,8 +161,7 @@ def _connection(folder: Path) -> Iterator[socket.socket]:
                 connection.connect(door_messages.address(handle))
             except OSError as error:
                 raise AccessError(_why_closed(folder, owner, error)) from None
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            if struct.unpack("3i", credentials)[1] != owner:
+            if door_messages.peer(connection) != owner:
                 raise AccessError(f"{folder}: who answers at its door is not its owner. Nothing was asked.")
             yield connection
     finally:

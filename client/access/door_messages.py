@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,9 @@ MOST_FILES = 200
 """Descriptors of one message; Linux passes 253 at most."""
 NAME = "door"
 """Of the socket, in the site's folder."""
-ENVIRONMENT = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8")
+_ENVIRONMENT = ("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8")
 """What of the person's environment the worker's output depends on."""
-PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 """What of the environment may be handed on."""
 
 
@@ -31,6 +32,25 @@ def new_socket() -> socket.socket:
 def address(folder: int) -> str:
     """The door of an open folder: its own path may be longer than the 107 bytes that an address has."""
     return f"/proc/self/fd/{folder}/{NAME}"
+
+
+def peer(connection: socket.socket) -> int:
+    """The system user at the other end, as the kernel says.
+
+    Raises:
+        OSError: nobody is there.
+    """
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def shown_environment(words: object) -> dict[str, str]:
+    """What of an environment, or of what a message says to be one, decides how output looks; all else is left out."""
+    variables = words if isinstance(words, Mapping) else {}
+    return {
+        name: word for name in _ENVIRONMENT
+        if isinstance(word := variables.get(name), str) and _PLAIN.fullmatch(word)
+    }  # fmt: skip
 
 
 def send(connection: socket.socket, tree: Mapping[str, Any], files: Sequence[int] = ()) -> None:

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import threading
 import time
@@ -82,7 +81,7 @@ class Doorkeeper:
             except OSError:
                 return  # it was closed
             try:
-                uid = _peer(connection)
+                uid = door_messages.peer(connection)
             except OSError:
                 connection.close()
                 continue
@@ -167,11 +166,6 @@ def _request_in(tree: Mapping[str, Any], handles: Sequence[int]) -> CommandReque
     for handle in handles[STREAMS:]:
         handed_file.demand_sealed(handle)
     return request
-
-
-def _peer(connection: socket.socket) -> int:
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
 
 
 def _refuse(connection: socket.socket, why: str) -> None:

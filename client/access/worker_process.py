@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from client.access import door_messages, handed_file
-from client.access.door_messages import ENVIRONMENT, PLAIN
 from common.errors import AccessError
 
 GRACE_S = 30.0
@@ -32,10 +31,11 @@ def started_worker(
     path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
     stdin, stdout, stderr, channel, *rest = handles
     command = [sys.executable, "-P", "-m", WORKER, *map(str, (paper, channel, *rest))]
+    environment = {**os.environ, **door_messages.shown_environment(tree.get("environment")), "PYTHONPATH": path}
     try:
         worker = subprocess.Popen(  # noqa: S603 (this program itself)
             command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(paper, channel, *rest),
-            start_new_session=True, env={**os.environ, **_environment(tree), "PYTHONPATH": path},
+            start_new_session=True, env=environment,
         )  # fmt: skip
     finally:
         os.close(paper)
@@ -75,12 +75,3 @@ def wait_for(worker: subprocess.Popen[bytes], connection: socket.socket) -> int:
                     patience_s = GRACE_S
     finally:
         os.close(end)
-
-
-def _environment(tree: Mapping[str, Any]) -> dict[str, str]:
-    """What of the caller's environment decides how its output looks."""
-    words = tree.get("environment")
-    return {
-        name: word for name, word in (words.items() if isinstance(words, dict) else ())
-        if name in ENVIRONMENT and isinstance(word, str) and PLAIN.fullmatch(word)
-    }  # fmt: skip

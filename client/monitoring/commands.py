@@ -1,11 +1,14 @@
 """The commands `health` and `metrics` of `python -m client`."""
 
-import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from client.home import Home, home_option
 from client.monitoring.site_health import CHECKS
-from common.cli.command import Command
-from common.monitoring import check_result
+from common.monitoring.monitoring_commands import health_command, metrics_command
+
+if TYPE_CHECKING:
+    from common.monitoring.metric_page import Sample
 
 HEALTH = """Is this site at work? A line each for its resident process, plans, roster and disk, the worst first.
 
@@ -21,30 +24,13 @@ room, what expires. Nothing of images, cases or answers.
   python -m client metrics --print"""
 
 
-def _health_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
-    home_option(parser)
-
-
-def _health(options: argparse.Namespace) -> int:
-    return check_result.health(CHECKS, options.here, as_json=options.json)
-
-
-def _metrics_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=9465, help="on this machine's loopback (9465)")
-    parser.add_argument("--print", action="store_true", dest="only_print", help="print them once, and end")
-    home_option(parser)
-
-
-def _metrics(options: argparse.Namespace) -> int:
+def _samples(home: Home) -> "Iterable[Sample]":
     from client.monitoring.site_samples import samples
-    from common.monitoring import metric_page
 
-    home: Home = options.here
-    return metric_page.show(lambda: samples(home), options.port, only_print=options.only_print)
+    return samples(home)
 
 
 COMMANDS = {
-    "health": Command(HEALTH, _health_arguments, _health),
-    "metrics": Command(METRICS, _metrics_arguments, _metrics),
+    "health": health_command(HEALTH, home_option, lambda options: options.here, CHECKS),
+    "metrics": metrics_command(METRICS, home_option, lambda options: options.here, _samples, 9465),
 }

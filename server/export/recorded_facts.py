@@ -123,13 +123,6 @@ def _weights(result: Result) -> RecordedFact | None:
     return RecordedFact(f"Weights with SHA-256 {sha256}.", source)
 
 
-def _datain_words(result: Result) -> RecordedFact | None:
-    """Without where the images lie on somebody's disk."""
-    data = result["config"].get("data") or {}
-    places = {"path", "home", "cache", "cache_gb", "in_memory_mb", "download"}
-    return fact_of("config.data", in_words({key: value for key, value in data.items() if key not in places}))
-
-
 def _data_settings(result: Result) -> RecordedFact | None:
     """Without where the images lie on somebody's disk."""
     data = result["config"].get("data") or {}

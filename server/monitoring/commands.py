@@ -1,12 +1,16 @@
 """The commands `health` and `metrics` of `python -m server`."""
 
 import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from common.cli.command import Command
-from common.monitoring import check_result
+from common.monitoring.monitoring_commands import health_command, metrics_command
 from server.consortium.arguments import add_home
 from server.consortium.home import Home
 from server.monitoring.coordinator_health import CHECKS
+
+if TYPE_CHECKING:
+    from common.monitoring.metric_page import Sample
 
 HEALTH = """Is the coordinator at work? A line each for processes, sites, runs, disk and what expires, the worst first.
 
@@ -22,30 +26,17 @@ it is there, since when, and the code of what is wrong.
   python -m server metrics --print"""
 
 
-def _health_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
-    add_home(parser)
+def _home(options: argparse.Namespace) -> Home:
+    return Home.at(options.home)
 
 
-def _health(options: argparse.Namespace) -> int:
-    return check_result.health(CHECKS, Home.at(options.home), as_json=options.json)
-
-
-def _metrics_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=9464, help="on this machine's loopback (9464)")
-    parser.add_argument("--print", action="store_true", dest="only_print", help="print them once, and end")
-    add_home(parser)
-
-
-def _metrics(options: argparse.Namespace) -> int:
-    from common.monitoring import metric_page
+def _samples(home: Home) -> "Iterable[Sample]":
     from server.monitoring.coordinator_samples import samples
 
-    home = Home.at(options.home)
-    return metric_page.show(lambda: samples(home), options.port, only_print=options.only_print)
+    return samples(home)
 
 
 COMMANDS = {
-    "health": Command(HEALTH, _health_arguments, _health),
-    "metrics": Command(METRICS, _metrics_arguments, _metrics),
+    "health": health_command(HEALTH, add_home, _home, CHECKS),
+    "metrics": metrics_command(METRICS, add_home, _home, _samples, 9464),
 }

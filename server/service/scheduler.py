@@ -74,9 +74,9 @@ class Scheduler:
     def _write_turns(self, active: dict[str, tuple[str, ...]], full_sites: dict[str, tuple[str, ...]]) -> None:
         """For the runs' processes, and for `status`."""
         content = {"shares": shares(active), "full": full_sites, "active": active}
-        if json.dumps(content) != self._last_turns:
+        if (text := json.dumps(content)) != self._last_turns:
             write_json(self.home.live / "turns.json", content, durably=False)
-            self._last_turns = json.dumps(content)
+            self._last_turns = text
 
     def _register(self) -> None:
         """The SuperLink knows the nodes of the active members, and no others."""

@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUP, SERVICE, ANA, BEN, OUTSIDER = 61000, 61001, 61002, 61003, 61004
@@ -28,6 +31,19 @@ def interpreter() -> str | None:
         except (OSError, subprocess.CalledProcessError):
             continue
     return None
+
+
+@contextmanager
+def shared_place(prefix: str) -> Iterator[tuple[str, Path]]:
+    """A Python that all users may start, and a folder that all may enter, until this ends."""
+    if (python := interpreter()) is None:
+        pytest.skip("SKIPPED LOUDLY: no Python 3.11 that other system users may start")
+    place = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        place.chmod(0o755)
+        yield python, place
+    finally:
+        shutil.rmtree(place)
 
 
 def environment(home: Path) -> dict[str, str]:

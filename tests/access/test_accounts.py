@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -41,12 +40,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    python = accounts.interpreter()
-    if python is None:
-        pytest.skip("SKIPPED LOUDLY: no Python 3.11 that other system users may start")
-    place = Path(tempfile.mkdtemp(prefix="consilium-accounts-"))
-    try:
-        place.chmod(0o755)
+    with accounts.shared_place("consilium-accounts-") as (python, place):
         site = Site(place)
         site.put(site.member("ana", "data-officer", "operator"), site.member("ben", "auditor"))
         custody = Custody(home_of(place / "site"))
@@ -69,8 +63,6 @@ def machine() -> Iterator[Machine]:
                 for name, uid, groups in (("ana", ANA, (GROUP,)), ("ben", BEN, (GROUP,)), ("outsider", OUTSIDER, ()))
             ]  # fmt: skip
             yield Machine(site, place / "site", *people)
-    finally:
-        shutil.rmtree(place)
 
 
 def write_in_turn(fifo: Path, texts: list[str]) -> None:

@@ -4,11 +4,9 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -38,12 +36,7 @@ class PageAtTheDoor:
 
 @pytest.fixture(scope="module")
 def ana() -> Iterator[PageAtTheDoor]:
-    python = accounts.interpreter()
-    if python is None:
-        pytest.skip("SKIPPED LOUDLY: no Python 3.11 that other system users may start")
-    place = Path(tempfile.mkdtemp(prefix="consilium-page-"))
-    try:
-        place.chmod(0o755)
+    with accounts.shared_place("consilium-page-") as (python, place):
         consulted = Consulted(place)
         key, store = people.make(place / "ana.key"), policy_store(consulted.here)
         before, founder = store.in_force(), people.open_key(consulted.here.folder / "me.key")
@@ -73,8 +66,6 @@ def ana() -> Iterator[PageAtTheDoor]:
             yield PageAtTheDoor(consulted, line.split()[-1])
             process.terminate()
             assert process.wait(60) == 0
-    finally:
-        shutil.rmtree(place)
 
 
 def test_ana_reads_and_approves_in_her_account_and_her_process_reads_nothing_of_the_site(ana: PageAtTheDoor) -> None:
