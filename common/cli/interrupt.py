@@ -5,12 +5,13 @@ once. While its command runs, Ctrl-C raises KeyboardInterrupt; what keeps proces
 end first (`in_order`). When the exit status is known, Ctrl-C ends what is left of the process with that status.
 """
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
@@ -18,11 +19,13 @@ from typing import NoReturn
 STATUS = 130
 """Of a command that was interrupted."""
 AGAIN_S = 0.05
+_status: list[int] = []  # of the command, once it is known
 
 
 def arm() -> None:
     """From now on, until the command runs; to be called before anything else is imported."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        atexit.register(_last)  # the first to be registered is the last to be called
         signal.signal(signal.SIGINT, _nothing_begun)
         sys.unraisablehook = _raised_again
 
@@ -31,6 +34,7 @@ def program(main: Callable[[], int]) -> NoReturn:
     """Run a command line, and exit with its status."""
     try:
         _exit(status := main())
+        _status.append(status)
     except KeyboardInterrupt:  # once more, or after the command
         os._exit(STATUS)
     sys.exit(status)
@@ -95,6 +99,16 @@ def in_order(stop: Callable[[], object]) -> Iterator[Signals]:
 def _nothing_begun(number: int, frame: FrameType | None) -> None:
     os.write(2, b"\ninterrupted; nothing was begun.\n")
     os._exit(STATUS)
+
+
+def _last() -> None:
+    """Python ends by the signal itself if an interrupt passed through text that it executed, as dataclasses and named
+    tuples do while they are imported, though it was caught: the status would be -2."""
+    if STATUS in _status:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        os._exit(STATUS)
 
 
 def _exit(status: int) -> None:

@@ -139,3 +139,15 @@ def test_an_interrupt_in_a_destructor_is_not_lost(tmp_path: Path) -> None:
     with running(tmp_path, "p.py") as process:
         _, said = process.communicate(timeout=WAIT_S)
     assert (process.returncode, said) == (interrupt.STATUS, "\ninterrupted; over.\n")
+
+
+def test_an_interrupt_in_text_that_is_executed_has_the_same_status(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(
+        "from common.cli import interrupt\ninterrupt.arm()\nfrom common.cli.command import exit_status\n"
+        "def run():\n    exec('import signal; signal.raise_signal(signal.SIGINT)')\n"
+        "interrupt.program(lambda: exit_status(run, 'over.'))\n",
+        encoding="utf-8",
+    )
+    with running(tmp_path, "-m", "p") as process:
+        _, said = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, said) == (interrupt.STATUS, "\ninterrupted; over.\n")
