@@ -151,7 +151,7 @@ def settings(random: np.random.Generator) -> tuple[str, list[str]]:
     if random.random() < 0.25:
         return "multilabel.yaml", [*more, "data.findings=[effusion, nodule, pacemaker]", "sites.unlabelled={}"]
     if random.random() < 0.2:
-        return "demo.yaml", [*more, "federation.rounds=2", "model.width=4", "federation.local.steps=3"]
+        return "demo.yaml", [*more, "federation.rounds=2", "model.width=4", "federation.local={steps: 3, batch: 32}"]
     return "demo-svm.yaml", [*more, f"data.classes={random.integers(2, 5)}"]
 
 
