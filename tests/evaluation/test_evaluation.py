@@ -46,6 +46,7 @@ TREE = SVM | {
     "data": SVM["data"] | {"sites": 6},
     "preprocess": [SMALLER, *SVM["preprocess"]],
     "plan": SVM["plan"] | {"shape": [8, 8, 1]},
+    "federation": SVM["federation"] | {"rounds": 3},
 }
 
 
@@ -274,7 +275,7 @@ def test_a_package_of_a_run_is_the_same_model_as_the_run(consortium: Consortium,
 def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consortium: Consortium, tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     out = tmp_path / "run"
-    small = ["data.sites=3", "data.cases=40", "data.size=16", "federation.rounds=4", "baselines=[]", "preprocess=[]"]
+    small = ["data.sites=3", "data.cases=40", "data.size=16", "federation.rounds=3", "baselines=[]", "preprocess=[]"]
     more = ["personalise.mix=false", "cross_site=false"]
     assert simulate(["configs/demo-svm.yaml", "--out", str(out), *small, *more]) == 0
     file = export(out, SigningPublisher("others", [key]), CardTerms("research", "none", {}))
