@@ -16,7 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesResponse, PushMessagesRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.node_pb2 import Node
 
 from client import app as site_edge
@@ -62,13 +62,8 @@ class Member:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
+        self.door.goodbye(self.name)
         self.way.close()
-
-    def leave(self) -> None:
-        """Another process of the site may come; else it would have to wait for a minute."""
-        with self.door.fleet(self.link.key) as fleet, suppress(httpx.HTTPStatusError):  # it has left already
-            fleet.DeactivateNode(DeactivateNodeRequest(node_id=self.id))
 
     def reply(self, parts: list[bytes], n: int = 0) -> list[bytes]:
         """A small reply, as it is handed in."""
@@ -292,7 +287,7 @@ def test_what_is_large_comes_by_its_head_and_in_pieces(
     name = asked(grid, lisbon, content)
     parts = lisbon.way.take("")
     assert sum(map(len, parts)) < TAKE_BYTES + 2**16
-    lisbon.leave()
+    lisbon.door.goodbye("Lisbon")
     with served(lisbon.link, echo(tmp_path), tmp_path, {}):
         until(lambda: lisbon.id in set(grid.get_node_ids()))
         (reply,) = until(lambda: list(grid.pull_messages([name])))

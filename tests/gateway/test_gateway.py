@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
@@ -85,8 +84,7 @@ def test_the_gateway_knows_the_installed_flower() -> None:
 def test_a_members_node_comes_online_through_the_gateway_and_status_sees_it(door: Door) -> None:
     key = door.key("Nairobi")
     public = public_key_to_bytes(key.public_key())
-    with door.fleet(key) as fleet, suppress(httpx.HTTPStatusError):  # another test may have left it online
-        fleet.DeactivateNode(DeactivateNodeRequest(node_id=door.nodes["Nairobi"]))
+    door.goodbye("Nairobi")  # another test may have left it online
     before = time.time()
     with door.fleet(key) as fleet:
         answer = fleet.ActivateNode(ActivateNodeRequest(public_key=public, heartbeat_interval=30))

@@ -52,6 +52,7 @@ def sites(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     folder, processes, found = tmp_path_factory.mktemp("hospitals"), [], {}
     try:
         for name in NAMES:
+            door.goodbye(name)  # of another test's process
             home = Path(shutil.copytree(door.consortium.sites[name].folder, folder / name))
             (home / "address").write_text(door.address, encoding="utf-8")
             with (folder / f"{name}.out").open("wb") as out:
@@ -73,9 +74,9 @@ def waited() -> int:
 
 
 def there(grid: Grid, door: Door, sites: dict[str, Hospital]) -> dict[str, int]:
-    """The hospitals' nodes, once these processes are online: Flower remembers those of another test for a minute."""
+    """The hospitals' nodes, once their processes are online."""
     ids = {name: door.nodes[name] for name in NAMES}
-    until(lambda: all((site.folder / "journal" / "node").exists() for site in sites.values()), 120.0)
+    until(lambda: all((site.folder / "journal" / "node").exists() for site in sites.values()))
     until(lambda: set(ids.values()) <= set(grid.get_node_ids()))
     return ids
 
