@@ -13,6 +13,12 @@ Read in this order:
     scoring         a trained model's figures on cases
     model_file      the trained model on disk
     experiment      what they all need of one seed: data, model, folder
+    command         what is shown of it
 
 `simulate.py` is its command line. Nothing else imports this package: a deployed federation does not need it.
 """
+
+from typing import Literal
+
+Engine = Literal["memory", "flower"]
+"""What carries the messages of the federation: this process, or Flower's simulation engine."""

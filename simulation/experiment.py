@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from common.models import Model, build
 from common.plans import floors
 from common.types import SiteCases, Tensors
 from server.rounds.round_record import RoundRecord
+from simulation import Engine
 from simulation.shared_parts import SharedParts
 
-Engine = Literal["memory", "flower"]
 PARTS = ("train", "validation", "test")
 
 

@@ -17,9 +17,9 @@ from common.storage import tensorfile
 from server.report import participation, report_file
 from server.results import privacy_figures, result_json
 from server.results.result_json import SeedResult
-from simulation import without_noise
+from simulation import Engine, without_noise
 from simulation.compare import compare
-from simulation.experiment import Engine, Experiment, work_of
+from simulation.experiment import Experiment, work_of
 from simulation.shared_parts import SharedParts, repetitions
 
 

@@ -24,7 +24,7 @@ from common.metrics import intervals, performance
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
 from server.comparison import comparison_page
-from simulation.experiment import Engine
+from simulation import Engine
 from simulation.seeds import simulate
 from simulation.shared_parts import SharedParts
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,10 @@ settings.load_profile("consilium")
 # A test can kill a process and not the machine: what was written is there with or without waiting for the disk, and the
 # waits are a fifth of the time of these tests. Processes that tests start do wait.
 os.fsync = lambda file: None
+
+# Tests start hundreds of processes; where Python is told to keep nothing that it compiled, each would compile all again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -60,15 +60,15 @@ class Scheduler:
         for run in running:
             self._watch(run)
         active = {run.name: run.state.cohort for run in running if not run.is_waiting_for_sites}
-        turns = Turns(active.values(), {site: SiteReports(self.home).limit(site) for site in self.home.identities()})
-        full_sites = {}
-        for run in live:
-            if approving := self._approving(run):
-                if full := turns.take(tuple(approving)):
-                    full_sites[run.name] = full
-                elif self._begin(run, approving):
-                    self._submit(run)
-                    active[run.name] = run.state.cohort
+        ready = [(run, approving) for run in live if (approving := self._approving(run))]
+        reports, asked = SiteReports(self.home), {site for _, approving in ready for site in approving}
+        turns, full_sites = Turns(active.values(), {site: reports.limit(site) for site in asked}), {}
+        for run, approving in ready:
+            if full := turns.take(tuple(approving)):
+                full_sites[run.name] = full
+            elif self._begin(run, approving):
+                self._submit(run)
+                active[run.name] = run.state.cohort
         self._write_turns(active, full_sites)
 
     def _write_turns(self, active: dict[str, tuple[str, ...]], full_sites: dict[str, tuple[str, ...]]) -> None:

@@ -20,7 +20,7 @@ def loaded(who: str, *arguments: str | Path) -> set[str]:
     """The packages that a command has imported when it ends."""
     code = (
         "import sys\n"
-        f"from {who}.__main__ import main\n"
+        f"from {who} import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)\n"
     )
@@ -30,7 +30,7 @@ def loaded(who: str, *arguments: str | Path) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("who", ["client", "server"])
+@pytest.mark.parametrize("who", ["client.__main__", "server.__main__", "simulate"])
 def test_the_first_help_needs_python_alone(who: str) -> None:
     assert not loaded(who, "--help") & LIGHT
 
@@ -38,12 +38,12 @@ def test_the_first_help_needs_python_alone(who: str) -> None:
 @pytest.mark.parametrize("name", ["status", "history"])
 def test_what_is_asked_many_times_a_day_trains_nothing_and_reads_no_image(name: str, tmp_path: Path) -> None:
     home = Consortium(tmp_path).home.folder
-    assert not loaded("server", name, "--home", home) & HEAVY
+    assert not loaded("server.__main__", name, "--home", home) & HEAVY
 
 
 @pytest.mark.parametrize("name", ["plans", "approve", "run", "access", "custody"])
 def test_a_site_s_help_reads_no_image(name: str) -> None:
-    assert not loaded("client", name, "--help") & HEAVY
+    assert not loaded("client.__main__", name, "--help") & HEAVY
 
 
 @pytest.mark.parametrize("commands", [hospital.COMMANDS, coordinator.COMMANDS])
