@@ -20,7 +20,7 @@ settings.load_profile("consilium")
 # waits are a fifth of the time of these tests. Processes that tests start do wait.
 os.fsync = lambda file: None
 
-# Tests start hundreds of processes; where Python is told to keep nothing that it compiled, each would compile all again.
+# Tests start hundreds of processes; each would compile all again where Python is told to keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
