@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from simulation.command import run  # TensorFlow with it: seconds for which a help should not wait
+    from simulation.run_and_show import run  # TensorFlow with it: seconds for which a help should not wait
 
     return run(options)
 

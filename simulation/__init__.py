@@ -13,7 +13,7 @@ Read in this order:
     scoring         a trained model's figures on cases
     model_file      the trained model on disk
     experiment      what they all need of one seed: data, model, folder
-    command         what is shown of it
+    run_and_show    one run or a sweep, and what people read of it
 
 `simulate.py` is its command line. Nothing else imports this package: a deployed federation does not need it.
 """

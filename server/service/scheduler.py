@@ -61,8 +61,8 @@ class Scheduler:
             self._watch(run)
         active = {run.name: run.state.cohort for run in running if not run.is_waiting_for_sites}
         ready = [(run, approving) for run in live if (approving := self._approving(run))]
-        reports, asked = SiteReports(self.home), {site for _, approving in ready for site in approving}
-        turns, full_sites = Turns(active.values(), {site: reports.limit(site) for site in asked}), {}
+        reports, sites = SiteReports(self.home), {site for _, approving in ready for site in approving}
+        turns, full_sites = Turns(active.values(), {site: reports.limit(site) for site in sites}), {}
         for run, approving in ready:
             if full := turns.take(tuple(approving)):
                 full_sites[run.name] = full
