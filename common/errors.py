@@ -3,6 +3,7 @@
 ConsiliumError
 ├── ConfigError         a key of a config file, or an option on the command line
 ├── DataError           a data set: a missing path, a manifest row, a site without cases
+│   ├── LabelError      classes of other names than those that are asked for
 │   ├── ImageError      one image file that cannot be read
 │   ├── CustodyError    an encrypted data set that is not what was stored, or without its key
 │   └── BackupError     a backup that is damaged, set back or gone, or that no key here opens
@@ -30,6 +31,8 @@ Each has a code, by which docs/errors.md explains it. The command lines print th
 status 2. Anything else is a defect of ours.
 """
 
+from collections.abc import Iterable
+
 
 class ConsiliumError(Exception):
     """The root. `str(error)` is what the user reads."""
@@ -47,6 +50,24 @@ class DataError(ConsiliumError):
     """A data set that cannot be used as it is."""
 
     code = "DATA"
+
+
+class LabelError(DataError):
+    """A data set whose classes have other names, or another order, than those that are asked for.
+
+    Args:
+        where: the data set.
+        labels: that it has.
+        expectation: what is asked for, and by whom.
+    """
+
+    code = "LABELS"
+
+    def __init__(self, where: str, labels: Iterable[str], expectation: str) -> None:
+        super().__init__(
+            f"{where} has the labels {', '.join(labels)}; {expectation}. Say what stands for what with data.groups "
+            "({LABEL HERE: LABEL ASKED FOR, …}), or ask for a plan with the labels that are here."
+        )
 
 
 class ImageError(DataError):

@@ -71,6 +71,7 @@ def _keep(options: argparse.Namespace) -> int:
 def _begin(custody: Custody, options: argparse.Namespace) -> int:
     custody.begin(options.recovery)
     print(f"Keys made in {custody.folder}. Put {options.recovery} away, off this machine, and back it up on paper.")
+    print("Next: python -m client import")
     return 0
 
 

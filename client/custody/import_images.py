@@ -49,7 +49,7 @@ LISTED = 20
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of an import, wherever images come from."""
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help="a folder, a CSV or an .npz")
-    parser.add_argument("--name", required=True, help="of the data set, one that is there or a new one")
+    parser.add_argument("--name", required=True, help="of a new data set or one that is there, as plans call it")
     parser.add_argument("--data", nargs="+", default=[], metavar="key=value", help="as in a configuration's data")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="with paths relative to SOURCE")
     parser.add_argument("--retain", default="", metavar="WHAT", help=f"some of {','.join(OPTIONS)}; default: nothing")

@@ -12,7 +12,7 @@ from client.home import Home
 from client.sources.case_table import SPLITS, Split, Table
 from common import config as configuration
 from common.config import Config, Encrypted, Folder, Manifest
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, LabelError
 from common.imaging import Pipeline
 from common.plans.plan import RunPlan
 from common.types import SiteCases
@@ -110,7 +110,8 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
 
     Raises:
         ConfigError: data of several sites, and `take` does not say which.
-        DataError: other labels or another shape than the plan's, or more cases than it has room for.
+        LabelError: other labels than the plan's.
+        DataError: another shape than the plan's, or more cases than it has room for.
     """
     config, take = site_config(home, plan)
     content = plan.content
@@ -153,8 +154,5 @@ def _refuse_too_many(plan: RunPlan, training: int) -> None:
 
 def _refuse_other_labels(plan: RunPlan, labels: tuple[str, ...]) -> None:
     if labels != plan.content.labels:
-        raise DataError(
-            f"data set '{plan.content.dataset}' has the labels {', '.join(labels)}; plan {plan.name} expects "
-            f"{', '.join(plan.content.labels)}, in this order. Name them in data.labels, or merge classes with "
-            "data.groups."
-        )
+        expectation = f"plan {plan.name} expects {', '.join(plan.content.labels)}, in this order"
+        raise LabelError(f"data set '{plan.content.dataset}'", labels, expectation)

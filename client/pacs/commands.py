@@ -156,6 +156,7 @@ def _list(options: argparse.Namespace) -> int:
 def _test(options: argparse.Namespace) -> int:
     with open_archive(read_one(options.here.folder, options.name)) as archive:
         print(f"{options.name}: {archive.test()}.")
+    print(f"Next: python -m client import --from-pacs {options.name} --worklist list.csv --name DATASET")
     return 0
 
 

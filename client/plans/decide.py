@@ -24,11 +24,19 @@ def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision
 
     Raises:
         ConfigError, DataError: an approval, and the images are not what the plan is for.
+        PolicyError: changed-images: an approval of others than those with which its run has begun.
     """
     inbox, commitment = PlanInbox(home), Commitment(members_digest(plan, home.roster), "")
     if verdict == "approve":
         commitment = committed(home, plan)
-    earlier = inbox.decision(plan)
+    earlier, first = inbox.decision(plan), inbox.commitment(plan)
+    if verdict == "approve" and inbox.has_begun(plan) and first and first.data not in ("", commitment.data):
+        raise PolicyError(
+            "changed-images",
+            f"{home.site}: the run of {plan.name} has begun with this site's approval of other images (version "
+            f"{first.version[:16]}), and goes on with those or without this site. Take what was added out until it is "
+            "over; where a patient was taken out or a label corrected, ask the coordinator for a new plan.",
+        )
     if earlier and inbox.papers(plan).approvals():  # a run goes on with the very approvals that it began with
         commitment = replace(commitment, version=earlier.commitment.version)
     if earlier and (earlier.verdict, earlier.commitment) == (verdict, commitment):

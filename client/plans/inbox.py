@@ -20,7 +20,8 @@ from typing import Literal, get_args
 
 from client.home import Home
 from common.errors import IdentityError, PlanError, WireError
-from common.plans.decision import Decision
+from common.plans.approvals import Approvals
+from common.plans.decision import Commitment, Decision
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.storage.files import glance, read_json, replace, write_json
@@ -91,6 +92,17 @@ class PlanInbox:
     def keep_datasets(self, plan: RunPlan, names: Collection[str]) -> None:
         """Write down by which names a plan's data set goes here."""
         write_json(self.room(plan.digest) / "datasets.json", sorted(names))
+
+    def commitment(self, plan: RunPlan) -> Commitment | None:
+        """What this site bound itself to: as the run began with it, else by its newest decision; None before one."""
+        decision = self.decision(plan)
+        if decision and (papers := self.papers(plan).approvals()):
+            decision = Approvals.load(papers, plan).decisions.get(decision.site)
+        return decision.commitment if decision else None
+
+    def has_begun(self, plan: RunPlan) -> bool:
+        """Whether a plan's run has begun with this site, as it knows or the coordinator says."""
+        return bool(self.papers(plan).approvals()) or self.stage(plan) == "running"
 
     def share_images(self, one: RunPlan, other: RunPlan) -> bool:
         """Whether two plans are on the same data set, or on two with an image in common."""

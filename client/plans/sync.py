@@ -179,7 +179,10 @@ def _note_stages(home: Home, stages: Any, files: Sequence[bytes]) -> None:
     for plan in inbox.plans():
         is_named = plan.document.encode() in files
         stage = words.get(plan.digest, "waiting" if is_named else inbox.stage(plan) or "over")
-        inbox.note_stage(plan, "over" if not is_named and stage in ("waiting", "running", "without") else str(stage))
+        stage = "over" if not is_named and stage in ("waiting", "running", "without") else str(stage)
+        if stage != inbox.stage(plan) and stage != "waiting" and inbox.decision(plan):
+            log.info("plan %s is %s, as the coordinator says", plan.name, stage)
+        inbox.note_stage(plan, stage)
 
 
 def approve_by_rule(home: Home, but: Collection[str] = ()) -> list[tuple[RunPlan, Exception]]:

@@ -81,7 +81,7 @@ def _init(options: argparse.Namespace) -> int:
     _show_request(
         options.home, enrol.begin(SiteFolder(options.home), options.name, options.contact, part, options.person)
     )
-    print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
+    print("When the welcome has come: python -m client join WELCOME. Images may come in before that: docs/deploy.md")
     return 0
 
 
@@ -131,7 +131,8 @@ def _join(options: argparse.Namespace) -> int:
             'coordinator reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
     enrol.join(options.here, welcome)
-    print("Joined. Next: python -m client check, then python -m client run")
+    print("Joined. Next: images, if there are none yet (python -m client custody begin RECOVERY-FILE, then import)")
+    print("Then: python -m client check, and python -m client run")
     return 0
 
 

@@ -38,7 +38,7 @@ def check(home: Home, console: Console) -> int:
         console.print(mark, f"{title}: {line.what}")
         if line.todo:
             console.print(f"       {line.todo}", highlight=False)
-    console.print("Ready." if not bad else f"{bad} thing{'s' * (bad > 1)} to mend.")
+    console.print("Ready: python -m client run takes part." if not bad else f"{bad} thing{'s' * (bad > 1)} to mend.")
     return 1 if bad else 0
 
 

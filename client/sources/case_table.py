@@ -13,7 +13,7 @@ import numpy as np
 
 from client.readers.source import Sealer
 from common.cli.harmless import legible
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, LabelError
 from common.imaging import Picture
 from common.types import Labels
 
@@ -199,7 +199,8 @@ def merge(
     """Merge classes by `groups`; order them by `wanted`, else as `groups` or the data name them.
 
     Raises:
-        DataError: a class that no group takes, or that is not among the wanted.
+        DataError: a class that no group takes.
+        LabelError: one that is not among the wanted.
     """
     if groups:
         if missing := sorted(set(names) - set(groups)):
@@ -210,7 +211,8 @@ def merge(
         own_order = tuple(dict.fromkeys(groups.values()))
     order = tuple(asked_order or own_order)
     if strange := sorted(set(names) - set(order)):
-        raise DataError(f"{where}: label '{strange[0]}' is none of data.labels ({', '.join(order)}).")
+        expectation = f"expected {', '.join(order)}: '{strange[0]}' is none of these"
+        raise LabelError(where, sorted(set(names)), expectation)
     if len(order) < 2:
         raise DataError(f"{where}: all cases are '{names[0]}'; expected at least two classes to tell apart.")
     return list(names), order

@@ -146,7 +146,7 @@ def _refuse_changed(home: Home, plan: RunPlan) -> None:
     Raises:
         PolicyError: changed-images.
     """
-    commitment, rows = _own_decision(home, plan).commitment, own_rows(home, plan)
+    rows, commitment = own_rows(home, plan), PlanInbox(home).commitment(plan) or _own_decision(home, plan).commitment
     if commitment.data != data_digest(home, rows):
         raise PolicyError(
             "changed-images",

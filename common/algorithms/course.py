@@ -267,7 +267,7 @@ class Course:
     def counts(self, total: RoundTotal) -> Tensors:
         """A model's outcomes as `common.metrics.performance` counts them; empty where nobody answered. Under a budget
         they are read off noised histograms, and where these say nothing, all are zero."""
-        if isinstance(self.algorithm, PrivateHead | PrivateAveraging):
+        if total.sums and isinstance(self.algorithm, PrivateHead | PrivateAveraging):
             return noised_outcomes.read(total.sums, self.algorithm.schedule.classes)
         return total.sums
 

@@ -10,6 +10,7 @@ from client.custody import importer
 from client.custody.importer import ImportRequest
 from client.custody.key_ring import Custody
 from client.custody.pseudonyms import Pseudonyms
+from client.dataset.for_plan import own_rows
 from client.patients import relabel, removal
 from client.patients.relabel import Correction
 from client.patients.search import People, match, search
@@ -19,6 +20,7 @@ from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.config import Npz
 from common.errors import PolicyError
+from common.plans.decision import Commitment, Decision
 from tests.attacks.honest import honest_beginning
 from tests.attacks.hospitals import ALL, SVM, Hospitals
 from tests.attacks.hostile import HostileCoordinator
@@ -143,6 +145,21 @@ def test_nothing_of_it_is_sent(hospitals: Hospitals) -> None:
     sums = coordinator.attempt(lambda: coordinator.sum((), statistics(coordinator)))
     assert coordinator.codes() == {WHERE: "changed-images"}
     assert sums is None or sums["n"] == 90  # the three others', as where any site is silent
+
+
+def test_nor_after_a_second_approval_once_the_run_has_begun(hospitals: Hospitals) -> None:
+    home, plan = hospitals.sites[WHERE], plan_over(hospitals, FOUR)
+    honest_beginning(hospitals, plan, rounds=0)
+    take_out(hospitals, "train-3")
+    decide(home, plan, "refuse", "")
+    with pytest.raises(PolicyError, match="goes on with those or without this site") as refusal:
+        decide(home, plan, "approve", "")
+    assert refusal.value.cause == "changed-images"
+    inbox, data = PlanInbox(home), own_images.data_digest(home, own_rows(home, plan))
+    signed_past_it = Decision.make(WHERE, plan, "approve", "", home.identity, Commitment("", data))
+    inbox.keep_decision(signed_past_it)
+    with pytest.raises(PolicyError, match="was approved for"):
+        hospital_site.prepare(home, plan)
 
 
 def test_the_way_on_is_said_when_a_plan_is_approved(hospitals: Hospitals) -> None:

@@ -14,6 +14,7 @@ from common.algorithms.private_head import PrivateHead
 from common.errors import PolicyError
 from common.messages.transport import Answer, Reply, Request
 from common.privacy.price_list import GRID
+from common.refusals import RefusedError
 from common.types import Tensors, under
 from server.rounds import loop
 from server.rounds.transcripts import Transcripts
@@ -142,3 +143,12 @@ def test_a_gradient_that_nobody_answered_is_left_out_and_a_lost_mean_ends_the_ru
     assert np.array_equal(after.state["point"], place.state["point"])
     assert course.request(after).round == place.round + 1
     assert not course.algorithm.finished(after.state)
+
+
+def test_a_run_of_which_no_question_was_answered_has_failed() -> None:
+    world = PrivateWorld(private_config())
+    assert world.work.course.counts(VOID) == {}
+    for secured in world.secured.values():
+        secured.account = None
+    with pytest.raises(RefusedError, match="no-account"):
+        world.run(world.secure())
