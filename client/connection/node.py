@@ -24,7 +24,6 @@ from pathlib import Path
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
 
-import httpx
 from flwr.clientapp import ClientApp
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
@@ -104,6 +103,8 @@ class _Node:
     handler: MessageHandler
     last_message_s: float = float("-inf")
     """When the last message was dealt with (monotonic)."""
+    is_stranger: bool = False
+    """The coordinator does not know the node by its id: it was set up again, and may have another for the same key."""
 
     def run(self) -> None:
         heart = HeartbeatSender(self._beat)
@@ -124,7 +125,7 @@ class _Node:
             for name in self.journal.pending():
                 self.handler.finish(name)
                 self.last_message_s = time.monotonic()
-            while not self.retry.stop.is_set():
+            while not self.retry.stop.is_set() and not self.is_stranger:
                 self._poll()
         except UnknownKeyError:
             self.retry.stop.wait(FIRST_PAUSE_S)
@@ -160,6 +161,7 @@ class _Node:
         address = self.retry.endpoint.address
         self.retry.report("connecting", address)
         self.handler.node = Node(node_id=self.retry.until_done(self._identify))
+        self.is_stranger = False
         log.info("connected to %s as node %d", address, self.handler.node.node_id)
 
     def _identify(self) -> int:
@@ -190,11 +192,17 @@ class _Node:
 
     def _beat(self) -> bool:
         """Says, from a thread of its own, that the site is there, also while it trains."""
-        node_id = self.handler.node.node_id
+        if not (node_id := self.handler.node.node_id):
+            return False
         try:
-            return bool(node_id and self.client.SendNodeHeartbeat(_heartbeat(node_id)).success)
-        except (httpx.HTTPError, ValueError):
+            is_welcome = ask(self.retry.endpoint, self.client.SendNodeHeartbeat, _heartbeat(node_id)).success
+        except (LinkError, NobodyWaitsError):
             return False  # the main thread finds out why
+        except UnknownKeyError:
+            is_welcome = False
+        # The fast path goes by the key alone: messages may still come to a node that no run takes to be there.
+        self.is_stranger = not is_welcome
+        return is_welcome
 
     def _leave(self) -> None:
         if not self.handler.node.node_id:

@@ -3,7 +3,7 @@
 The log is also held to what other sites were shown: each signs the head that it saw, and the coordinator hands these
 words on, with proofs that its log begins so. It can withhold one, which `python -m client witness` shows; not make one.
 
-    witness/head        the newest head that was accepted
+    witness/head        the newest head that was accepted, written when the log was last seen to go on from it
     witness/others      who else saw how much of the same log, and when
     witness/accounts    how much the others said at most that their patients have paid (`client.privacy.reopening`)
     witness/refused     what did not fit; while it is there the site answers no plan
@@ -11,6 +11,7 @@ words on, with proofs that its log begins so. It can withhold one, which `python
 
 import json
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ class Witness:
         before = self.head
         question: dict[str, Any] = {"size": before.size if before else 0}
         if before and not self.home.witness_refused.exists():
-            statement = WitnessStatement.sign(self.home.site, before, self.home.identity, self.accounts)
+            # Not as of now: this very look may show another history, which others accept before this site does.
+            seen_s = (self.folder / "head").stat().st_mtime
+            statement = WitnessStatement.sign(self.home.site, before, self.home.identity, self.accounts, seen_s)
             question["witness"] = statement.document.to_json()
         answer = gateway.history(question)
         try:
@@ -85,6 +88,8 @@ class Witness:
             raise
         if head and (before is None or head.size > before.size):
             self._keep(head, answer["voucher"])
+        elif head:
+            os.utime(self.folder / "head")
         self._look_at_accounts(answer)
 
     def _look_at_accounts(self, answer: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ NO_ACCOUNTS: Mapping[str, float] = {}
 
 @dataclass(frozen=True)
 class WitnessStatement:
-    """That a site saw so many entries under this root, and when it last said so."""
+    """That a site saw so many entries under this root, and when it last saw that."""
 
     site: str
     origin: str
@@ -32,11 +32,16 @@ class WitnessStatement:
 
     @classmethod
     def sign(
-        cls, site: str, head: LogHead, identity: Ed25519PrivateKey, accounts: Mapping[str, float] = NO_ACCOUNTS
-    ) -> Self:
-        """Of a head that was checked against all that this site saw before."""
+        cls, site: str, head: LogHead, identity: Ed25519PrivateKey, accounts: Mapping[str, float] = NO_ACCOUNTS,
+        at_s: float | None = None,
+    ) -> Self:  # fmt: skip
+        """Of a head that was checked against all that this site saw before.
+
+        Args:
+            at_s: when the log was last seen to go on from it, if not now.
+        """
         content: dict[str, Any] = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex()}
-        content |= {"at_s": time.time(), "accounts": dict(accounts)}
+        content |= {"at_s": time.time() if at_s is None else at_s, "accounts": dict(accounts)}
         return cls._of(sign_document("witness", content, [identity]))
 
     @classmethod

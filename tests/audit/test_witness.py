@@ -125,6 +125,27 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
         look(site, consortium.home)
 
 
+def test_who_accepted_a_restored_coordinator_is_not_stopped_by_the_last_word_of_one_who_has_not_yet(
+    consortium: Consortium,
+) -> None:
+    lisbon, osaka, restored = consortium.sites["Lisbon"], consortium.sites["Osaka"], fork(consortium.home)
+    grown(consortium.home, "lost")
+    for site in (lisbon, osaka):
+        look(site, consortium.home)
+        look(site, consortium.home)
+    grown(restored, "something", "else")
+    with pytest.raises(AuditError):
+        look(lisbon, restored)
+    Witness(lisbon).accept(restored.log.head().root.hex())  # type: ignore[union-attr]
+    with pytest.raises(AuditError):
+        look(osaka, restored)  # which brings its word on the head that is lost, later than Lisbon accepted
+    assert look(lisbon, restored).others == {}
+    assert not lisbon.witness_refused.exists()
+    Witness(osaka).accept(restored.log.head().root.hex())  # type: ignore[union-attr]
+    look(osaka, restored)
+    assert set(look(lisbon, restored).others) == {"Osaka"}
+
+
 def test_a_log_that_is_set_back_or_gone_is_refused(consortium: Consortium) -> None:
     old = fork(consortium.home)
     grown(consortium.home, "four")

@@ -18,6 +18,7 @@ from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.node_pb2 import Node
+from flwr.supercore import heartbeat
 
 from client import app as site_edge
 from client.connection import node
@@ -258,13 +259,14 @@ def test_more_than_fits_is_refused_and_the_rest_goes_on(grid: StoreGrid, lisbon:
 @contextmanager
 def served(
     way: Endpoint, app: ClientApp, folder: Path, config: dict[str, str], *, short: bool = True
-) -> Iterator[None]:
+) -> Iterator[list[MessageHandler]]:
     """A site's resident process, as a thread; `short`: whether it knows the short way."""
-    stop, begun = threading.Event(), threading.Event()
+    stop, begun, handlers = threading.Event(), threading.Event(), list[MessageHandler]()
 
     def started(*arguments: Any) -> MessageHandler:
+        handlers.append(MessageHandler(*arguments, uses_fast_path=short))
         begun.set()
-        return MessageHandler(*arguments, uses_fast_path=short)
+        return handlers[-1]
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(node, "MessageHandler", started)
@@ -272,7 +274,7 @@ def served(
         work.start()
         assert begun.wait(30)
     try:
-        yield
+        yield handlers
     finally:
         stop.set()
         work.join(30)
@@ -292,6 +294,19 @@ def test_what_is_large_comes_by_its_head_and_in_pieces(
         until(lambda: lisbon.id in set(grid.get_node_ids()))
         (reply,) = until(lambda: list(grid.pull_messages([name])))
     assert reply.content["question"]["bytes"].data == content  # type: ignore[index]
+
+
+def test_a_node_that_the_coordinator_does_not_know_by_its_id_comes_back_under_its_own(
+    grid: StoreGrid, lisbon: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_DEFAULT_INTERVAL", heartbeat.HEARTBEAT_CALL_TIMEOUT + 0.1)
+    lisbon.door.goodbye("Lisbon")
+    with served(lisbon.link, echo(tmp_path), tmp_path, {}) as handlers:
+        until(lambda: lisbon.id in set(grid.get_node_ids()))
+        handlers[0].node = Node(node_id=lisbon.id - 1)  # as after a coordinator was set up again
+        lisbon.door.goodbye("Lisbon")
+        until(lambda: lisbon.id in set(grid.get_node_ids()))
+        assert handlers[0].node.node_id == lisbon.id
 
 
 def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
