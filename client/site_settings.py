@@ -11,6 +11,7 @@ from common import config as configuration
 from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError
+from common.notices.notice_settings import Notices
 from common.plans.floors import Floors
 from common.storage import tensorfile
 from common.trust.enrolment import PURPOSE
@@ -70,42 +71,6 @@ class SiteRules(Frozen):
     memory."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
-
-
-Address = Annotated[str, Field(pattern=r"^[!-?A-~]+@[!-?A-~]+$", max_length=254)]
-
-
-class MailNotice(Frozen):
-    """A mail to people of this hospital, through its own mail server."""
-
-    host: Annotated[str, Field(min_length=1)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 587
-    tls: Literal["starttls", "tls", "none"] = "starttls"
-    """`none`: to a mail server of this machine alone."""
-    ca: Path | None = None
-    """Authority of the mail server's certificate; none: those that this machine trusts."""
-    sender: Address
-    to: Annotated[tuple[Address, ...], Field(min_length=1)]
-    user: str | None = None
-    password: Path | None = None
-    """A file of mode 600 with the password of `user`."""
-
-
-class WebhookNotice(Frozen):
-    """A POST of JSON, for a messenger or a ticket system."""
-
-    url: Annotated[str, Field(pattern=r"^https://|^http://(127\.0\.0\.1|localhost|\[::1\])[:/]")]
-    token: Path | None = None
-    """A file of mode 600 with a bearer token."""
-    ca: Path | None = None
-    """Authority of its certificate; none: those that this machine trusts."""
-
-
-class Notices(Frozen):
-    """Who is told that a plan waits for a decision."""
-
-    mail: MailNotice | None = None
-    webhook: WebhookNotice | None = None
 
 
 class ProxySettings(Frozen):

@@ -29,6 +29,7 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
+from common.notices.notice_settings import Notices
 from common.trust.enrolment import Consortium, pins_in_force, root_changes
 from common.trust.joining import ADDRESS, JoinRequest
 from common.trust.keys import public_of
@@ -51,6 +52,8 @@ class ConsortiumSettings(Frozen):
     """The gateway's port on this machine."""
     superlink_port: Port = 18000
     """Flower's own API, on loopback alone."""
+    notices: Notices = Notices()
+    """Who is told what expires, which run waits or fails, and which site was not heard for a day."""
 
     @model_validator(mode="after")
     def _two_ports(self) -> Self:

@@ -80,7 +80,7 @@ def begin(
     first = Roster(settings.consortium, 1, _until(days), policy, ())
     outcome = _sign(home, "init", "first-roster", first, keys)
     # Last: the folder is a consortium when this file is there.
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
     tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
     return outcome
 

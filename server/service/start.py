@@ -1,8 +1,8 @@
 """What `python -m server start` does: keep Flower's processes and the gateway alive, and the runs going.
 
-Two threads: this one looks after the processes (`Supervisor`: who has died is started again), the other after the runs
-(`Scheduler`: once a second, which plan may begin). `live/keeper.json` says when the second last looked and what was in
-its way; `python -m server status` shows it.
+Three threads: this one looks after the processes (`Supervisor`: who has died is started again), another after the runs
+(`Scheduler`: once a second, which plan may begin), one tells people what they have to see to (`coordinator_notices`).
+`live/keeper.json` says when the second last looked and what was in its way; `python -m server status` shows it.
 """
 
 import logging
@@ -23,12 +23,13 @@ from server.consortium import certificate
 from server.consortium.home import Home
 from server.processes.supervisor import ManagedProcess, Supervisor
 from server.service.certificate_keeper import CertificateKeeper
+from server.service.coordinator_notices import send_notices
 from server.service.scheduler import Scheduler, turn_safely
 from server.superlink import control
 
 log = logging.getLogger("consilium")
 
-TURN_EVERY_S = 1.0
+TURN_EVERY_S, TELL_EVERY_S = 1.0, 60.0
 
 
 def start(home: Home) -> int:
@@ -53,6 +54,7 @@ def _start(home: Home, stop: threading.Event) -> None:
     supervisor.start(stop)
     scheduling = threading.Thread(target=_schedule, args=(home, stop))
     scheduling.start()
+    threading.Thread(target=_tell, args=(home, stop), daemon=True).start()  # a mail server may keep it waiting
     log.info("consortium %s listens on %s:%d. Ctrl-C stops.", settings.consortium, settings.listen, settings.port)
     try:
         while not stop.is_set():
@@ -93,6 +95,15 @@ def _schedule(home: Home, stop: threading.Event) -> None:
             log.warning("%s", problem)
         last_problem = problem
     scheduler.control.close()  # the SuperLink, asked to end, waits for its connections to be closed
+
+
+def _tell(home: Home, stop: threading.Event) -> None:
+    last_problem = ""
+    while not stop.wait(TELL_EVERY_S):
+        problem = send_notices(home, time.time())
+        if problem and problem != last_problem:
+            log.warning("%s", problem)
+        last_problem = problem
 
 
 def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:

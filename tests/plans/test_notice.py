@@ -2,10 +2,6 @@
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from common.errors import ConfigError
 from common.plans.plan import RunPlan
 from tests.consortium.consortium import Consortium
 from tests.plans.mail_server import MailServer
+from tests.plans.webhook_server import webhook
 
 PASSWORD = "correct horse"  # noqa: S105 of a test
 
@@ -87,7 +84,10 @@ def test_a_mail_server_that_does_not_take_it_is_asked_again(consortium: Consorti
     with MailServer(turns_away=1) as server:
         settle(home, mail=mail_of(consortium, server, tls="none"))
         problem = notice.send_notices(home)
-        assert f"notices.mail of {home.folder / 'site.yaml'}: {plan.name} was not told of: (421" in problem
+        assert (
+            f"{home.folder / 'site.yaml'}: notices.mail: 'pilot: plan {plan.name} waits for Lisbon' was not sent: (421"
+            in problem
+        )
         assert notice.send_notices(home) == ""
         assert len(server.mails) == 1
         settle(home, mail=mail_of(consortium, server, to=["carla@lisbon.example"]))  # STARTTLS, which it does not have
@@ -115,28 +115,6 @@ def test_nothing_is_sent_that_could_be_read_on_the_way(
         assert message in problem
         assert PASSWORD not in problem
         assert server.mails == []
-
-
-@contextmanager
-def webhook(status: int = 200) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    taken: list[tuple[str, dict[str, Any]]] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            taken.append((self.headers.get("authorization", ""), content))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Keep still."""
-
-    with HTTPServer(("127.0.0.1", 0), Hook) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/hook", taken
-        server.shutdown()
-        thread.join(30)
 
 
 def test_a_webhook_hears_it_with_its_token(consortium: Consortium, plan: RunPlan) -> None:
