@@ -46,14 +46,14 @@ def send_by_all(notices: Notices, find: Find, notice: Notice, so_far: Collection
         ways["mail"] = lambda: _send_mail(mail, find, notice)
     if webhook := notices.webhook:
         ways["webhook"] = lambda: _post(webhook, find, notice)
-    gone, problems = list(so_far), []
+    ways_so_far, problems = list(so_far), []
     for way in sorted(ways.keys() - set(so_far)):
         try:
             ways[way]()
-            gone.append(way)
+            ways_so_far.append(way)
         except (ConsiliumError, OSError, smtplib.SMTPException, httpx.HTTPError) as error:
             problems.append(f"notices.{way}: '{notice.subject}' was not sent: {error}")
-    return gone, problems
+    return ways_so_far, problems
 
 
 def _send_mail(mail: MailNotice, find: Find, notice: Notice) -> None:
