@@ -23,8 +23,8 @@ MOST_LEVELS = 50
 MOST_DIGITS = 40
 """Of a whole number; Python refuses to show one of thousands."""
 
-_STEPS = bytes(byte in b"[{" for byte in range(256))
-_OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, seven times as fast, wherever PyYAML was built with it."""
 
 
 def parse_yaml(text: str | bytes, place: Path | str) -> Any:
@@ -36,10 +36,9 @@ def parse_yaml(text: str | bytes, place: Path | str) -> Any:
     """
     if len(text) > MOST_CHARACTERS:
         raise ConfigError(f"{place}: {len(text):,} characters of YAML, expected at most {MOST_CHARACTERS:,}.")
-    if _depth_of_brackets(text) > 10 * MOST_LEVELS:  # PyYAML would look at it for hours
-        raise ConfigError(f"{place}: brackets in more than {10 * MOST_LEVELS} brackets.")
     try:
-        loader = yaml.SafeLoader(text)
+        _refuse_too_deep(text, place)
+        loader = LOADER(text)
         try:
             root = loader.get_single_node()
             _refuse_too_much(root, place)
@@ -48,17 +47,19 @@ def parse_yaml(text: str | bytes, place: Path | str) -> Any:
         finally:
             loader.dispose()
     # Of a date that there is none of, or a tag that its value does not have, PyYAML raises errors of Python's own.
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        what = "sections in sections without end" if isinstance(error, RecursionError) else " ".join(str(error).split())
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError) as error:
+        what = " ".join(str(error).split())
         raise ConfigError(f"{place}: not valid YAML: {what}") from None
 
 
-def _depth_of_brackets(text: str | bytes) -> int:
-    depth = deepest = 0
-    for step in (text if isinstance(text, bytes) else text.encode(errors="replace")).translate(_STEPS, _OTHERS):
-        depth += 1 if step else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _refuse_too_deep(text: str | bytes, place: Path | str) -> None:
+    """To be called before anything is made of the text: libyaml's own recursion ends the process when it is deep."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_LEVELS:
+            line = event.start_mark.line + 1
+            raise ConfigError(f"{place}, line {line}: sections in more than {MOST_LEVELS} sections.")
 
 
 def _refuse_too_much(root: yaml.Node | None, place: Path | str) -> None:

@@ -24,7 +24,7 @@ from common.trust.joining import Welcome
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home
 from tests.admitted import home_of
-from tests.consortium.consortium import LEAST, Consortium, config_of
+from tests.consortium.consortium import LEAST, Consortium, config_of, copy_of_one_made, keep_made
 
 SIX = ("Hanoi", "Lima", "Lisbon", "Nairobi", "Osaka", "Quito")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "pneumoniamnist.npz"
@@ -76,11 +76,15 @@ class Hospitals(Consortium):
     ) -> None:  # fmt: skip
         self.folder, self.home = folder, Home(folder / "consortium")
         self.policy = ({"least": LEAST} if least else {}) | dict(policy or {})
-        membership.begin(self.home, ConsortiumSettings(consortium="pilot", address="127.0.0.1:8443"))
         self.config, self.tree = config_of(folder, tree), tree
-        total = sum(map(sum, sizes.values()))
-        self._images, self._labels = pictures("train", total)
-        self.sites = {name: self._hospital(name, *size) for name, size in sizes.items()}
+        what = yaml.safe_dump([[*map(list, sizes.items())], tree, self.policy])
+        if not copy_of_one_made(what, folder):
+            membership.begin(self.home, ConsortiumSettings(consortium="pilot", address="127.0.0.1:8443"))
+            self._images, self._labels = pictures("train", sum(map(sum, sizes.values())))
+            for name, size in sizes.items():
+                self._hospital(name, *size)
+            keep_made(what, folder)
+        self.sites = {name: home_of(folder / name) for name in sizes}
 
     def hospital(self, name: str, train: int = 30, validation: int = 10) -> Hospital:
         """One that comes later."""
@@ -93,7 +97,7 @@ class Hospitals(Consortium):
         site = home_of(self.folder / name)
         site.folder.mkdir(parents=True)
         write_images(site.folder / "images.npz", self._next(train), self._next(validation))
-        data = {"kind": "npz", "path": str(site.folder / "images.npz"), "labels": ["clear", "disease"]}
+        data = {"kind": "npz", "path": "images.npz", "labels": ["clear", "disease"]}
         about = {"site": name, "datasets": {"chest": {"data": data, "sites": ALL}}, "policy": self.policy}
         (site.folder / "site.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
         membership.admit(self.home, enrol.begin(site, name, ""), self.roots)

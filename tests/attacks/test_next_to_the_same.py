@@ -215,6 +215,7 @@ def test_other_images_are_another_data_set(tmp_path: Path) -> None:
         with np.load(path := elsewhere.sites[other].folder / "images.npz") as file:
             arrays = dict(file)
         np.savez(path, **arrays | {"test_images": 255 - arrays["test_images"]})  # all of `Hospitals` have those alike
+        bones["data"]["path"] = str(path)
         hospitals.sites[name] = rename(hospitals.sites[name], bones=bones)
     coordinator, sums = first_of(
         hospitals, plan_of(hospitals, SVM | {"plan": SVM["plan"] | {"dataset": "bones"}}, THREE)

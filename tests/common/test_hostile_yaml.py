@@ -16,9 +16,9 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("[" * 100_000, "brackets in more than 500"),
-        ("{a: " * 5000, "brackets in more than 500"),
-        ("- " * 20_000 + "1", "sections in sections without end"),
+        ("[" * 100_000, "line 1: sections in more than 50 sections"),
+        ("{a: " * 5000, "line 1: sections in more than 50 sections"),
+        ("- " * 20_000 + "1", "line 1: sections in more than 50 sections"),
         ("a: " + "[" * 60 + "]" * 60, "line 1: sections in more than 50 sections"),
         ("x: 1\na: &a [*a]", "line 2: sections in more than 50 sections, or in themselves"),
         ("a: &a {<<: *a}", "line 1: sections in more than 50"),

@@ -60,7 +60,7 @@ def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
             assert f"{told['figures'][approach]['auc']:.3f}" in said
         assert verdict(told) in " ".join(said.split())
         assert (site.folder / "comparisons" / f"{told['model']}.png").read_bytes().startswith(b"\x89PNG")
-    stranger = Consortium(tmp_path / "other", name="pilot")
+    stranger = Consortium(tmp_path / "other", stranger=True)
     assert main(["compare", str(package), "--home", str(stranger.sites["Osaka"].folder)]) == 2
     assert "[PACKAGE" in capsys.readouterr().err
 

@@ -1,8 +1,11 @@
 """A consortium in real folders, made as its people make it, without processes: coordinator, hospitals, signed plans."""
 
+import shutil
+from collections.abc import Hashable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import yaml
@@ -42,6 +45,22 @@ SVM: dict[str, Any] = {
 }
 
 
+_MADE: dict[Hashable, TemporaryDirectory[str]] = {}
+
+
+def keep_made(what: Hashable, folder: Path) -> None:
+    """Keep a consortium's folders, as long as this process runs: keys and signatures are slow to make."""
+    _MADE[what] = TemporaryDirectory()
+    shutil.copytree(folder, _MADE[what].name, dirs_exist_ok=True)
+
+
+def copy_of_one_made(what: Hashable, folder: Path) -> bool:
+    """Copy the folders that were kept; false if there are none."""
+    if what in _MADE:
+        shutil.copytree(_MADE[what].name, folder, dirs_exist_ok=True)
+    return what in _MADE
+
+
 def lower_floors(folder: Path) -> None:
     """A site's rules let it take part with a handful of cases, of which some are alone inside the margin; one with a
     name of its own has the images of one of the cities for which some are drawn."""
@@ -62,15 +81,23 @@ def config_of(folder: Path, tree: dict[str, Any] = SVM, *overrides: str) -> Conf
 
 
 class Consortium:
-    """The coordinator's folder, and one a hospital below the same folder."""
+    """The coordinator's folder, and one a hospital below the same folder.
+
+    Args:
+        stranger: whether it has other keys than those that are no strangers: they are copies of one that was made once.
+    """
 
     def __init__(
-        self, folder: Path, names: tuple[str, ...] = NAMES, name: str = "pilot", tree: dict[str, Any] = SVM
-    ) -> None:
+        self, folder: Path, names: tuple[str, ...] = NAMES, name: str = "pilot", tree: dict[str, Any] = SVM,
+        *, stranger: bool = False,
+    ) -> None:  # fmt: skip
         self.folder, self.home = folder, Home(folder / "consortium")
-        membership.begin(self.home, ConsortiumSettings(consortium=name, address="127.0.0.1:8443"))
         self.config = config_of(folder, tree)
-        self.sites = {site: self.hospital(site) for site in names}
+        if not copy_of_one_made((names, name, yaml.safe_dump(tree), stranger), folder):
+            membership.begin(self.home, ConsortiumSettings(consortium=name, address="127.0.0.1:8443"))
+            self.sites = {site: self.hospital(site) for site in names}
+            keep_made((names, name, yaml.safe_dump(tree), stranger), folder)
+        self.sites = {site: home_of(folder / site) for site in names}
 
     def at(self, folder: Path) -> Self:
         """The same, in a copy of its folders."""

@@ -170,7 +170,7 @@ def test_a_welcome_for_another_site_or_for_older_keys_is_refused(tmp_path: Path)
 
 
 def test_a_site_that_has_joined_believes_no_other_roots(tmp_path: Path) -> None:
-    consortium, stranger = Consortium(tmp_path / "one"), Consortium(tmp_path / "two")
+    consortium, stranger = Consortium(tmp_path / "one"), Consortium(tmp_path / "two", stranger=True)
     site = consortium.sites["Lisbon"]
     request = JoinRequest.read((site.folder / "Lisbon.request").read_bytes())
     membership.revoke(stranger.home, "Lisbon", stranger.roots)

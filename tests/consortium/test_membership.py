@@ -93,7 +93,7 @@ def test_no_hospital_goes_back_to_an_older_roster(consortium: Consortium) -> Non
 
 
 def test_a_roster_of_other_roots_is_not_taken(consortium: Consortium, tmp_path: Path) -> None:
-    stranger = Consortium(tmp_path / "stranger")
+    stranger = Consortium(tmp_path / "stranger", stranger=True)
     with pytest.raises(IdentityError):
         consortium.sites["Lisbon"].take_roster(stranger.home.consortium.roster)
 
@@ -223,7 +223,7 @@ print(done)
 
 
 def test_another_key_than_the_pinned_root_signs_nothing(consortium: Consortium, tmp_path: Path) -> None:
-    stranger = Consortium(tmp_path / "stranger")
+    stranger = Consortium(tmp_path / "stranger", stranger=True)
     with pytest.raises(ConfigError, match="is not this consortium's root key"):
         consortium.home.root_keys(stranger.home.folder / "root.key")
     (tmp_path / "text").write_text("not a key", encoding="utf-8")

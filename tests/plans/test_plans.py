@@ -82,7 +82,7 @@ def test_a_suspended_member_is_not_asked(consortium: Consortium, tmp_path: Path)
 
 
 def test_a_plan_signed_by_another_root_is_refused(consortium: Consortium, tmp_path: Path) -> None:
-    stranger = Consortium(tmp_path / "stranger")
+    stranger = Consortium(tmp_path / "stranger", stranger=True)
     with pytest.raises(IdentityError):
         RunPlan.load_verified(stranger.plan().document.encode(), consortium.home.pins)
     with pytest.raises(IdentityError):
