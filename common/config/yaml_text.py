@@ -58,8 +58,8 @@ def _refuse_too_deep(text: str | bytes, place: Path | str) -> None:
     for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_LEVELS:
-            line = event.start_mark.line + 1
-            raise ConfigError(f"{place}, line {line}: sections in more than {MOST_LEVELS} sections.")
+            line = f", line {event.start_mark.line + 1}" if event.start_mark else ""
+            raise ConfigError(f"{place}{line}: sections in more than {MOST_LEVELS} sections.")
 
 
 def _refuse_too_much(root: yaml.Node | None, place: Path | str) -> None:
