@@ -106,25 +106,30 @@ def _bound(wrong: np.ndarray, many: np.ndarray, delta: float) -> Bound:
 
 
 def _seen(schedule: Schedule, price: Price, is_in: np.ndarray, silent: frozenset[int]) -> np.ndarray:
-    """One question: each canary's number in the sum, after the colluders' own noise is taken off."""
-    layout = Layout((Segment("x", (CANARIES,), 1e6, FRACTION_BITS),), 64)
+    """One question: each canary's number in the sum; rounding is in the price."""
+    return noised_sum(schedule, price, price.sensitivity * is_in, silent)
+
+
+def noised_sum(schedule: Schedule, price: Price, exact: np.ndarray, silent: frozenset[int] = frozenset()) -> np.ndarray:
+    """What is left of a sum to who is in league with as many sites as may be, where as few others as may be are there.
+
+    Args:
+        exact: float64[numbers]. It is all at the first honest site: wherever it is, the sum is the same.
+    """
+    layout = Layout((Segment("x", exact.shape, 1e6, FRACTION_BITS),), 64)
     kind, _, round = price.question.partition("/")
-    request = Request(NOISED + kind, int(round))
-    total = np.zeros(CANARIES, np.uint64)
-    honest = schedule.quorum - schedule.colluders
-    for site in range(honest):
-        # All canaries are at the first honest site: wherever they are, the sum is the same. Rounding is in the price.
-        bare = price.sensitivity * is_in * (site == 0)
-        words = layout.encode({"x": bare}, 1.0, bytes(32))
+    request, total = Request(NOISED + kind, int(round)), np.zeros(exact.size, np.uint64)
+    for site in range(schedule.quorum - schedule.colluders):
+        words = layout.encode({"x": exact * (site == 0)}, 1.0, bytes(32))
         if site not in silent:
             noised_answer.add_noise(words, request, schedule, AccountInMemory(1e4, DELTA))
         total += words
     return layout.decode(total)["x"]
 
 
-def plan(budget: float) -> Schedule:
+def plan(budget: float, dimension: int = DIMENSION) -> Schedule:
     """A head's schedule at five sites."""
-    return schedule_of((budget, DELTA, "patient"), sites=SITES, quorum=threshold(SITES), dimension=DIMENSION)
+    return schedule_of((budget, DELTA, "patient"), sites=SITES, quorum=threshold(SITES), dimension=dimension)
 
 
 def network_plan(budget: float) -> Schedule:

@@ -15,7 +15,7 @@ The attacker is told by comparing; a reader would have to look.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -120,8 +120,17 @@ class _Watching(PlainSum):
 
 def leftovers(points: Floats, gradients: Floats) -> Floats:
     """What no line explains of every three gradients, as images, float32[m, d - 1]; those that are nearly in 0..1."""
-    three = np.array(list(combinations(range(len(points)), 3)))
-    kept, corner_products = [], points @ points.T
+    kept = []
+    for left in off_the_line(points, gradients):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            images = (left[:, :-1] / left[:, -1:]).astype(np.float32)
+        kept.append(images[(np.abs(images - 0.5) < 0.5 + FAR).all(axis=1)])  # false for what is no number
+    return np.concatenate(kept)
+
+
+def off_the_line(points: Floats, gradients: Floats) -> Iterator[Floats]:
+    """Of every three gradients the combination that has least left of a line, float64[m, d], some at a time."""
+    three, corner_products = np.array(list(combinations(range(len(points)), 3))), points @ points.T
     for part in np.array_split(three, max(1, len(three) // 2000)):
         products = corner_products[part[:, :, None], part[:, None, :]]
         centred = np.eye(3) - 1 / 3
@@ -129,11 +138,7 @@ def leftovers(points: Floats, gradients: Floats) -> Floats:
         inner = centred @ products @ centred
         scale = np.trace(inner, axis1=1, axis2=2)[:, None, None]
         ways = np.linalg.eigh(inner / scale + np.ones((3, 3)))[1][:, :, 0]
-        left = np.einsum("tk,tkd->td", ways, gradients[part])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            images = (left[:, :-1] / left[:, -1:]).astype(np.float32)
-        kept.append(images[(np.abs(images - 0.5) < 0.5 + FAR).all(axis=1)])  # false for what is no number
-    return np.concatenate(kept)
+        yield np.einsum("tk,tkd->td", ways, gradients[part])
 
 
 def worst_pixels(candidates: Floats, images: Floats) -> Floats:
