@@ -9,8 +9,8 @@ and nothing to choose by validation: what is left after the noise damps it. A cl
 convex loss, and halves the noise. (Mehta et al., TMLR 2023; the shrinking is James and Stein's, 1961. The constants
 were measured on three data sets: docs/privacy.md.)
 
-An answer that too few gave is not asked again, for it would have to be paid again: a gradient is left out, and without
-mean or second moments the run is over.
+An answer that too few gave is not asked again, for it would have to be paid again: a gradient is left out, without
+second moments the steps are those of long rows, and without the mean the run is over.
 
 Every site works the model out from the sums. LAPACK's last digits depend on the processor, so points are rounded to
 2^-10: two processors round one of them differently in less than one of 10,000 runs, and that run's site refuses.
@@ -88,7 +88,7 @@ class PrivateHead:
         """
         kind, after = self._kind(state), state | {"answered": state["answered"] + 1}
         if not total.sums:
-            return after if kind == "gradient" else after | {"lost": np.array(True)}
+            return after | {"lost": np.array(True)} if kind == "mean" else after
         if kind == "mean":
             return after | self._centred(total)
         if kind == "gram":
@@ -112,7 +112,7 @@ class PrivateHead:
         return self.finished(state)
 
     def finished(self, state: State) -> bool:
-        """All was asked, or what all else stands on did not come about."""
+        """All was asked, or the mean, on which all else stands, did not come about."""
         return bool(state["lost"]) or int(state["answered"]) == len(self._questions)
 
     @property

@@ -130,6 +130,20 @@ def test_a_site_without_an_account_answers_nothing_that_costs() -> None:
     assert set(total.refused.values()) == {"no-account"}
 
 
+def test_without_second_moments_that_too_few_answered_the_gradients_are_gone_along_as_they_are() -> None:
+    world = PrivateWorld(private_config(epsilon=100.0), dict.fromkeys("abcde", 600))
+    course, five = world.work.course, tuple("abcde")
+    place, losses = course.start(), list[float]()
+    while not course.algorithm.finished(place.state):
+        kind, weights = course.request(place).kind, under("weights", course.request(place).tensors)
+        sums = world.exact(kind.removeprefix("noised-"), weights)
+        if kind == "noised-gradient":
+            losses.append(float(np.linalg.norm(sums["gradient"])))
+        place = course.after(place, VOID if kind == "noised-gram" else RoundTotal(sums, five, ()))
+    assert len(losses) == 20
+    assert losses[-1] < 0.6 * losses[0]
+
+
 def test_a_gradient_that_nobody_answered_is_left_out_and_a_lost_mean_ends_the_run() -> None:
     world = PrivateWorld(private_config())
     course = world.work.course
