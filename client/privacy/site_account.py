@@ -123,7 +123,7 @@ class SiteAccount:
             after = Cost((paid.squared_mu + cost.squared_mu) / factor, paid.tail + cost.tail)
             if not after.fits(most, delta, SLACK):
                 raised = Cost(after.squared_mu * factor, after.tail).epsilon(delta)
-                rest = rest_of(most, delta, paid, factor)
+                rest = rest_of(most, delta, paid, factor, price.tail)
                 raise PolicyError(
                     "over-budget",
                     f"{self.home.site}: {price.question} would bring a patient of the {price.part} images of data set "
@@ -162,9 +162,10 @@ def worst(ledger: PrivacyLedger, lines: Sequence[LedgerLine], patients: PatientS
     return Cost(float(most), float(np.max(ledger.accounts(lines, patients, "tail"), initial=0.0)))
 
 
-def rest_of(most: float, delta: float, paid: Cost, factor: int = 1) -> float:
-    """ε of the largest plan without a tail that still fits a budget (ε, δ)."""
-    rest = without_tail(delta, paid.tail)
+def rest_of(most: float, delta: float, paid: Cost, factor: int = 1, tail: float = 0.0) -> float:
+    """ε of the largest plan, at this δ and with this tail, that still fits a budget (ε, δ)."""
+    rest = without_tail(delta, paid.tail + tail)
     if rest <= 0:
         return 0.0
-    return float(epsilon(max(0.0, mu_of(most, rest) ** 2 * factor - paid.squared_mu) ** 0.5, rest))
+    squared = max(0.0, mu_of(most, rest) ** 2 * factor - paid.squared_mu)
+    return float(epsilon(squared**0.5, without_tail(delta, tail)))

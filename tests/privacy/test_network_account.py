@@ -101,12 +101,26 @@ def test_a_tail_is_taken_off_the_delta_of_all_later_plans(lisbon: Hospital) -> N
     for price in answers(plan):
         lisbon.account(people).spend(price)
     rest = lisbon.heard[-1].rest["chest"].rest
-    fits = Cost(mu_of(rest, without_tail(1e-5, 1e-6)) ** 2 + together(answers(plan)).squared_mu, 1e-6)
+    fits = Cost(mu_of(rest, 1e-5) ** 2 + together(answers(plan)).squared_mu, 1e-6)
     assert fits.epsilon(1e-5) == pytest.approx(4.0)
     other = lisbon.account(people, "cd" * 32, epsilon=4.0)
     with pytest.raises(PolicyError, match="the budget of this hospital"):
-        other.spend(Price("gradient/1", 0.5, 1.0, mu_of(rest, without_tail(1e-5, 1e-6)) ** 2 * 1.001))
-    other.spend(Price("gradient/1", 0.5, 1.0, mu_of(rest, without_tail(1e-5, 1e-6)) ** 2))
+        other.spend(Price("gradient/1", 0.5, 1.0, mu_of(rest, 1e-5) ** 2 * 1.001))
+    other.spend(Price("gradient/1", 0.5, 1.0, mu_of(rest, 1e-5) ** 2))
+
+
+def test_the_plan_that_a_refusal_says_would_fit_does_and_a_larger_one_does_not(lisbon: Hospital) -> None:
+    lisbon.allow(4.0)
+    people = lisbon.people("abc")
+    for price in answers(schedule()):
+        lisbon.account(people).spend(price)
+    other = lisbon.account(people, "cd" * 32, epsilon=4.0)
+    with pytest.raises(PolicyError, match=r"a plan of at most that fits") as refused:
+        other.refuse_whole(answers(schedule()))
+    left = float(str(refused.value).partition(" is left")[0].rpartition("ε ")[2])
+    with pytest.raises(PolicyError, match="would bring"):
+        other.refuse_whole(answers(schedule(left + 0.002)))
+    other.refuse_whole(answers(schedule(left - 0.001)))
 
 
 def test_patients_that_came_after_the_first_round_are_paid_for_again(lisbon: Hospital) -> None:
