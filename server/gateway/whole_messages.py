@@ -22,15 +22,15 @@ from common.errors import IdentityError, WireError
 from common.secagg.transcript import frame, read_frames
 from server.gateway.authentication import PUBLIC_KEY
 from server.gateway.request_limits import RequestRefusedError, whole_body
-from server.superlink.notify import COORDINATOR, Signal
+from server.superlink.notify import COORDINATOR, Signal, SignalWatch
 from server.superlink.store import MessageStore, OutgoingMessage, RunOverError
 
 FRAMES, GOT = "application/octet-stream", "consilium-got"
 TAKE_BYTES, GIVE_BYTES = 2 * 2**20, 8 * 2**20
 HOLD_S = 4.0
 """How long a node's question is held until a message comes."""
-LOOK_S, SIGNAL_S = 1.0, 0.005
-"""How often the database is looked at meanwhile, and how often the signal that something is new there."""
+LOOK_S = 1.0
+"""How often the database is looked at meanwhile, though nobody signals that something is new there."""
 
 Handler = Callable[[str, int, Request], Awaitable[Response]]
 """Answers a request of a site's node: its name, its node's number, the request."""
@@ -46,7 +46,7 @@ class WholeMessages:
 
     def __init__(self, store: MessageStore, signals: Path) -> None:
         self._store = store
-        self._signals = signals
+        self._signals, self._watch = signals, SignalWatch(signals)
         self._unconfirmed: dict[str, OutgoingMessage] = {}
         """What each site was sent and may not have received."""
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -83,7 +83,7 @@ class WholeMessages:
                 await run_in_threadpool(self._store.confirm, node, message)
         signal, until_s = Signal(self._signals / site), time.monotonic() + HOLD_S
         while time.monotonic() < until_s:
-            count, again_s = signal.count(), time.monotonic() + LOOK_S
+            count = signal.count()
             # An earlier question of this site may still wait beside this one, on a connection that is dead.
             async with self._one_at_a_time[site]:
                 message = self._unconfirmed.get(site) or await run_in_threadpool(
@@ -92,8 +92,7 @@ class WholeMessages:
                 if message:
                     self._unconfirmed[site] = message
                     return _framed(message)
-            while signal.count() == count and time.monotonic() < again_s:
-                await asyncio.sleep(SIGNAL_S)
+            await self._watch.wait(site, count, LOOK_S)
         return Response(status_code=204)
 
     async def give(self, site: str, node: int, request: Request) -> Response:

@@ -1,0 +1,44 @@
+"""Signals between processes: who waits for one of many is woken by it, soon, and by no other."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from server.superlink.notify import QUIET_LOOK_S, Signal, SignalWatch
+
+LONG_S = 20.0
+
+
+async def woken(folder: Path, names: list[str], send: str) -> set[str]:
+    """Who of those that wait is woken by one signal."""
+    watch, found = SignalWatch(folder), set[str]()
+
+    async def wait(name: str) -> None:
+        await watch.wait(name, Signal(folder / name).count(), LONG_S)
+        found.add(name)
+
+    waiting = [asyncio.create_task(wait(name)) for name in names]
+    await asyncio.sleep(2 * QUIET_LOOK_S)
+    Signal(folder / send).send()
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return found
+
+
+def test_one_of_a_hundred_is_woken(tmp_path: Path) -> None:
+    begun_s = time.monotonic()
+    assert asyncio.run(woken(tmp_path, [f"site-{i}" for i in range(100)], "site-7")) == {"site-7"}
+    assert time.monotonic() - begun_s < LONG_S
+
+
+def test_a_signal_that_came_before_anybody_waited_is_not_lost(tmp_path: Path) -> None:
+    signal, begun_s = Signal(tmp_path / "site"), time.monotonic()
+    before = signal.count()
+    signal.send()
+    asyncio.run(SignalWatch(tmp_path).wait("site", before, LONG_S))
+    assert time.monotonic() - begun_s < LONG_S
+
+
+def test_who_waits_in_vain_waits_no_longer_than_it_said(tmp_path: Path) -> None:
+    asyncio.run(SignalWatch(tmp_path / "none").wait("site", 0, 0.05))
