@@ -262,7 +262,7 @@ class Ledger:
     finished: list[str] = field(default_factory=list)
     ended_otherwise: list[str] = field(default_factory=list)
 
-    def take(self, federation: Odd, run: str) -> int:
+    def take(self, federation: Federation, run: str) -> int:
         """Remember the completed rounds; how many there are."""
         known = self.completed.setdefault(run, {})
         for record in federation.rounds(run):
@@ -270,7 +270,7 @@ class Ledger:
                 known.setdefault(record["round"], record["validation"])
         return len(known)
 
-    def lost(self, federation: Odd) -> int:
+    def lost(self, federation: Federation) -> int:
         """Completed rounds that are not, or not the same, in what the run has written down at its end."""
         missing = 0
         for run, known in self.completed.items():
@@ -279,7 +279,7 @@ class Ledger:
         return missing
 
 
-def running(federation: Odd, ledger: Ledger, run: str, slower: int) -> str:
+def running(federation: Federation, ledger: Ledger, run: str, slower: int) -> str:
     """A run that has rounds left; another one where this is over."""
     if run:
         stage = federation.state(run)["stage"]
@@ -322,7 +322,7 @@ def injected(federation: Odd, ledger: Ledger, run: str, name: str, rng: random.R
     return Outcome(recovery_s, void, seen)
 
 
-def over(federation: Odd, run: str) -> bool:
+def over(federation: Federation, run: str) -> bool:
     return federation.state(run)["stage"] in ("finished", "failed", "stopped")
 
 
@@ -336,7 +336,7 @@ def sent_twice(federation: Odd) -> int:
     return twice
 
 
-def other_bits(federation: Odd, runs: list[str]) -> list[str]:
+def other_bits(federation: Federation, runs: list[str]) -> list[str]:
     """Finished runs whose weights are not those that one process computes from the same plan and the same sites."""
     home, hospitals = Home.at(federation.home), {site: home_of(federation.folder / site) for site in federation.sites}
     expected = {name: weights_of(Run.find(home, name), hospitals) for name in runs}
