@@ -25,6 +25,7 @@ from server.runs.driver import carry_out, train
 from server.runs.run import Run
 from server.runs.site_reports import SiteReports
 from server.superlink.flower_transport import FlowerTransport
+from server.superlink.notify import of_run
 from server.superlink.store import MessageStore
 from server.superlink.store_grid import StoreGrid
 
@@ -60,6 +61,8 @@ def main(grid: Grid, context: Context) -> None:
         except Exception:  # the scheduler begins the run again; why it has to is for people to read
             log.exception("run %s: a defect, or the SuperLink went away", run.name)
             raise
+        finally:
+            (home.live / "bells" / of_run(direct.run.run_id)).unlink(missing_ok=True)
 
 
 def share_of(home: Home, run: str) -> int:

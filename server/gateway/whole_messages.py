@@ -22,7 +22,7 @@ from common.errors import IdentityError, WireError
 from common.secagg.transcript import frame, read_frames
 from server.gateway.authentication import PUBLIC_KEY
 from server.gateway.request_limits import RequestRefusedError, whole_body
-from server.superlink.notify import COORDINATOR, Signal, SignalWatch
+from server.superlink.notify import Signal, SignalWatch, of_run
 from server.superlink.store import MessageStore, OutgoingMessage, RunOverError
 
 FRAMES, GOT = "application/octet-stream", "consilium-got"
@@ -99,8 +99,8 @@ class WholeMessages:
         """A node's whole reply."""
         body = await whole_body(request, GIVE_BYTES)
         parts = list(read_frames(BytesIO(body)))
-        await run_in_threadpool(self._store.store_reply, node, parts)  # refuses a reply in another node's name
-        Signal(self._signals / COORDINATOR).send()
+        run = await run_in_threadpool(self._store.store_reply, node, parts)  # refuses a reply in another node's name
+        Signal(self._signals / of_run(run)).send()
         return JSONResponse({})
 
 

@@ -27,7 +27,7 @@ from common.storage import tensorfile
 from common.types import Tensors
 from server.superlink.exchange_progress import ExchangeProgress
 from server.superlink.flower_records import array_bytes, byte_array, message_bytes, message_records
-from server.superlink.notify import COORDINATOR, Signal
+from server.superlink.notify import COORDINATOR, Signal, of_run
 
 log = logging.getLogger("consilium")
 
@@ -51,7 +51,7 @@ class FlowerTransport:
         nodes: the sites' nodes, by name.
         plan: digest of the plan that all messages are of; simulated sites need none.
         is_unready: whether a site is not to be asked yet.
-        signals: a folder with a signal for each site and one for the coordinator; none: all ask now and then.
+        signals: a folder with a signal for each site and each run; none: all ask now and then.
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
         on_progress: is told whenever an exchange begins, goes on, or ends.
@@ -167,15 +167,21 @@ class FlowerTransport:
 
     def _wait(self, count: int) -> int:
         """Wait for the gateway's signal, or a little; how often it was sent by now."""
-        signal = Signal(self._signals / COORDINATOR) if self._signals else None
+        signals: list[Signal] = []
+        if self._signals:
+            signals = [Signal(self._signals / name) for name in (COORDINATOR, of_run(self._grid.run.run_id))]
+
+        def counted() -> int:
+            return sum(signal.count() for signal in signals)
+
         if count < 0:
-            return signal.count() if signal else 0
-        for _ in range(SIGNAL_LOOKS if signal else 1):
-            if signal and signal.count() != count:
+            return counted()
+        for _ in range(SIGNAL_LOOKS if signals else 1):
+            if counted() != count:
                 break
-            if self._stop.wait(SIGNAL_S if signal else POLL_S):
+            if self._stop.wait(SIGNAL_S if signals else POLL_S):
                 raise KeyboardInterrupt
-        return signal.count() if signal else 0
+        return counted()
 
 
 def ask(

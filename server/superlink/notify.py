@@ -10,11 +10,19 @@ from contextlib import suppress
 from pathlib import Path
 
 COORDINATOR = "coordinator"
-"""The name of the ServerApp's signal; every other is a site's."""
+"""The name of the signal to all ServerApps, where it is not known whose reply came; of one, `of_run` has it."""
 _ANY = ".any"
 LOOK_S, QUIET_LOOK_S = 0.005, 0.05
 """How often who waits for many looks, and how often once none came for a while."""
 QUIET_S = 10.0
+
+
+def of_run(run: int) -> str:
+    """The name of the signal to the ServerApp of a Flower run: the replies to one run wake no other.
+
+    Every other name is a site's, and none of those begins with a dot.
+    """
+    return f".run-{run}"
 
 
 class Signal:

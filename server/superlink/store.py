@@ -108,8 +108,8 @@ class MessageStore:
         response.message_object_trees.append(tree)
         return OutgoingMessage(message.metadata.message_id, run, (response.SerializeToString(), *contents), False)
 
-    def store_reply(self, node: int, parts: Sequence[bytes]) -> None:
-        """A node's reply with all its objects.
+    def store_reply(self, node: int, parts: Sequence[bytes]) -> int:
+        """A node's reply with all its objects; the Flower run that it is for.
 
         Args:
             parts: a PushMessagesRequest, then the objects, children first.
@@ -119,9 +119,9 @@ class MessageStore:
             RunOverError: if its run is over.
         """
         with translated_errors():
-            self._store_reply(node, parts)
+            return self._store_reply(node, parts)
 
-    def _store_reply(self, node: int, parts: Sequence[bytes]) -> None:
+    def _store_reply(self, node: int, parts: Sequence[bytes]) -> int:
         try:
             request = PushMessagesRequest.FromString(parts[0])
             message = message_from_proto(request.messages_list[0])
@@ -137,7 +137,7 @@ class MessageStore:
         if not trees:
             if state.store_message_res(message) is None:
                 raise RunOverError("its run is over, or its question is.")
-            return
+            return run
         if state.get_run_status({run}).get(run, _NO_RUN).status != Status.RUNNING:
             raise RunOverError("its run is not going on.")
         # As Flower's handlers do it, but for looking at the run's status and counting bytes at every object.
@@ -146,6 +146,7 @@ class MessageStore:
         for name in missing_names:
             if not state.store_object(run, session, name, contents[name]):
                 raise LinkError("a part of the reply was not stored. Send it again.")
+        return run
 
     def confirm(self, node: int, outgoing: OutgoingMessage) -> None:
         """A node has its message: what the store keeps of it can go.
