@@ -1,6 +1,6 @@
 """What becomes of a consortium's runs in what happens to it over years: everything moved, renewed, changed, or lost.
 
-    python benchmarks/operations.py [--slower N] [--only NAME]
+    python benchmarks/operations.py [--slower N] [--only NAME …]
 
 Caveats first. One machine, four sites, a tiny network, phantoms. A year is not waited for: rosters and certificates are
 made that end within seconds, and a change of roots whose week of notice has passed, by the roots' own signatures; no
@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -85,16 +85,16 @@ def a_year_passes(consortium: Consortium, run: str) -> tuple[str, ...]:
         consortium.server("renew", *consortium.roots)
     time.sleep(SOON_S + 1.0)
     assert "has expired" in consortium.server("status")
-    answered = changed_s = -1.0
+    rounds, changed_s = -1, time.monotonic()
     while not over(consortium, run) and time.monotonic() - changed_s < 2 * SOON_S:
-        if (now := len([record for record in consortium.rounds(run) if not record["void"]])) != answered:
-            answered, changed_s = now, time.monotonic()
+        if (now := len([record for record in consortium.rounds(run) if not record["void"]])) != rounds:
+            rounds, changed_s = now, time.monotonic()
         time.sleep(0.2)
     consortium.server("renew", *consortium.roots)
     return ()
 
 
-def upgraded(consortium: Consortium, run: str) -> tuple[str, ...]:
+def upgrade(consortium: Consortium, run: str) -> tuple[str, ...]:
     """Site after site, and then the coordinator, from the release before."""
     for name in (*SITES, "server"):
         consortium.move(name, consortium.folder / "after")
@@ -113,8 +113,10 @@ def roots_change(consortium: Consortium, run: str) -> tuple[str, ...]:
         return draw_up(pins, new, now_s - noticed_s)
 
     with patch.object(root_change.RootChange, "draw_up", earlier), patch.object(publishing, "NOTICE_S", 0.0):
-        own = str(home.folder / "root.key")
-        consortium.server("root", "rotate", "--to", str(key.with_suffix(".pub")), "--root", own, "--root", str(key))
+        consortium.server("root", "rotate", "--to", str(key.with_suffix(".pub")))
+        (paper,) = (home.folder / "pending").glob("rotate-*.unsigned")
+        consortium._command("server", "server", "cosign", str(paper), "--root", str(key), "--yes")
+        consortium.server("take", str(paper))
     until(lambda: home.pins.roots != old, 600)
     (home.folder / "root.key").unlink()
     consortium.roots = ("--root", str(key))
@@ -124,7 +126,7 @@ def roots_change(consortium: Consortium, run: str) -> tuple[str, ...]:
     return ()
 
 
-def lost(consortium: Consortium, run: str) -> tuple[str, ...]:
+def is_lost(consortium: Consortium, run: str) -> tuple[str, ...]:
     """The coordinator's machine is gone. Its log has grown since the backup, so every site asks its people."""
     safe, key = consortium.folder / "safe", consortium.folder / "pilot.recovery"
     consortium.server("backup", str(safe), "--recovery", str(key))
@@ -153,14 +155,14 @@ OPERATIONS: dict[str, Operation] = {
     "a certificate expires": certificate_expires,
     "the coordinator moves": moves,
     "a year passes, and the roster": a_year_passes,
-    "all are upgraded": upgraded,
+    "all are upgraded": upgrade,
     "other roots": roots_change,
-    "the coordinator is lost": lost,
+    "the coordinator is lost": is_lost,
 }
 """In this order: each goes on from what the one before left."""
 
 
-def measure(folder: Path, config: str, slower: int, only: str = "") -> dict[str, Any]:
+def measure(folder: Path, config: str, slower: int, only: Sequence[str] = ()) -> dict[str, Any]:
     """All of them, one after the other, with a line each.
 
     Args:
@@ -178,13 +180,13 @@ def measure(folder: Path, config: str, slower: int, only: str = "") -> dict[str,
         consortium.ready()
         run = ""
         for name, operate in OPERATIONS.items():
-            if only not in ("", name):
+            if only and name not in only:
                 continue
             run = running(consortium, ledger, run, slower)
             known, started = ledger.take(consortium, run), time.monotonic()
             people[name] = list(operate(consortium, run))
             now = len([record for record in consortium.rounds(run) if not record["void"]])
-            if operate is lost:
+            if operate is is_lost:
                 after_backup = max(0, known - now)
             end = now + 2
             with suppress(TimeoutError):
@@ -210,7 +212,7 @@ def measure(folder: Path, config: str, slower: int, only: str = "") -> dict[str,
 def main() -> None:
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", choices=("", *OPERATIONS), help="one of them")
+    parser.add_argument("--only", nargs="+", default=(), choices=OPERATIONS, metavar="NAME", help="some of them")
     parser.add_argument("--slower", type=int, default=1, metavar="N", help="N times as long: a busy machine")
     options = parser.parse_args()
     config = CONFIG.replace("timeout_s: 12", f"timeout_s: {12 * options.slower}")

@@ -171,17 +171,17 @@ class FlowerTransport:
         if self._signals:
             signals = [Signal(self._signals / name) for name in (COORDINATOR, of_run(self._grid.run.run_id))]
 
-        def counted() -> int:
+        def signal_count() -> int:
             return sum(signal.count() for signal in signals)
 
         if count < 0:
-            return counted()
+            return signal_count()
         for _ in range(SIGNAL_LOOKS if signals else 1):
-            if counted() != count:
+            if signal_count() != count:
                 break
             if self._stop.wait(SIGNAL_S if signals else POLL_S):
                 raise KeyboardInterrupt
-        return counted()
+        return signal_count()
 
 
 def ask(
