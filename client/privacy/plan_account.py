@@ -51,10 +51,14 @@ def refuse_unbounded(home: Home, plan: RunPlan) -> None:
     """
     rule = home.settings.policy.privacy
     if rule and rule.required and budget_of(plan.content) is None:
+        what, instead = "the plan has no budget of privacy", "Ask for a plan with a section privacy."
+        if plan.content.models:
+            what = "an evaluation of finished models counts exactly, under no budget of privacy"
+            instead = "What a training under a budget reached was counted with noise at its end, and is in its report."
         raise PolicyError(
             "no-budget",
-            "the plan has no budget of privacy, and policy.privacy of site.yaml requires one: nothing bounds what its "
-            "sums tell of one patient. Ask for a plan with a section privacy.",
+            f"{what}, and policy.privacy of site.yaml requires one: nothing bounds what its sums tell of one patient. "
+            f"{instead}",
         )
 
 

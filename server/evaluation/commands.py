@@ -24,7 +24,10 @@ EVALUATE = """Have every site run models on its validation cases. Nothing is tra
 
 Signs a plan that names each model by its SHA-256; every site approves it, as it does a training. What comes back are
 counts, summed under secure aggregation, and of single sites what they publish (policy.publish in their site.yaml).
-docs/evaluation.md explains the figures, and which cohorts are refused."""
+docs/evaluation.md explains the figures, and which cohorts are refused.
+
+The counts are exact: no budget of privacy covers them, also where the models were trained under one, and hospitals that
+require a budget (policy.privacy) refuse."""
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +98,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     plan = draw_up(home, options)
     refuse_counted(home, plan.content)
     refuse_unable(home, plan.content)
+    if any(model.training.budget for model in plan.content.models):
+        print(
+            "An evaluation counts exactly: the budget under which the models were trained does not cover it, and\n"
+            "hospitals that require one (policy.privacy) will refuse."
+        )
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     return submit(home, plan, options)
 

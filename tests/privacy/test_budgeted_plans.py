@@ -1,6 +1,7 @@
 """Plans with a budget at real hospitals: what they cost before they are approved, what is left, and who says no."""
 
 import json
+from argparse import Namespace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from client.__main__ import main
 from client.home import Home
 from client.plans import judge, sync
 from client.plans.decide import decide
+from client.privacy import plan_account
 from client.privacy.account_summary import summary
 from client.training import hospital_site
 from common.errors import PolicyError
 from common.plans import plan_page
 from common.plans.plan import RunPlan
 from server.consortium.site_accounts import SiteAccounts
+from server.evaluation.commands import draw_up
 from server.gateway.site_api import FolderSiteApi
 from server.runs import driver, run_refusals
 from server.runs.run import Run
@@ -136,6 +139,14 @@ def test_hospitals_train_a_network_under_a_budget_and_pay_for_it_as_a_whole(cons
     assert result["privacy"]["spent"]["training"] == pytest.approx(3.0)
     assert result["privacy"]["mechanism"].startswith("DP-SGD at every site")
 
+    asked = Namespace(models=[run.name], fingerprint=None, name="again", dataset=None, cohort="", purpose=None, days=30)
+    evaluation = draw_up(consortium.home, asked)
+    plan_account.refuse_unbounded(lisbon, evaluation)
+    rule(lisbon, epsilon=4.0, required=True)
+    with pytest.raises(PolicyError, match="an evaluation of finished models counts exactly") as refusal:
+        plan_account.refuse_unbounded(lisbon, evaluation)
+    assert refusal.value.cause == "no-budget"
+
 
 def test_a_budget_that_ends_in_the_middle_of_a_run_ends_the_run_and_says_why(consortium: Consortium) -> None:
     plan = consortium.plan(tree=PRIVATE)
@@ -143,8 +154,8 @@ def test_a_budget_that_ends_in_the_middle_of_a_run_ends_the_run_and_says_why(con
     for home in consortium.sites.values():
         rule(home, epsilon=1.5, delta=1e-5)
     driver.carry_out(run, Hospitals(consortium, plan))
-    result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
-    assert "left are Lisbon ε 1.1" in result["ended"]
+    assert run.state.stage == "failed"  # no gradient was answered: there is no model
+    assert "left are Lisbon ε 1.1" in run.state.why
     for home in consortium.sites.values():
         assert summary(home).accounts[0].epsilon <= 1.5
 

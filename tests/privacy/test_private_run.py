@@ -3,14 +3,17 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.stats import chi2
 
 from common.algorithms import RoundTotal
 from common.algorithms.course import VOID
 from common.algorithms.private_head import PrivateHead
+from common.config import Config
 from common.errors import PolicyError
 from common.messages.transport import Answer, Reply, Request
 from common.privacy.price_list import GRID
@@ -19,6 +22,8 @@ from common.types import Tensors, under
 from server.rounds import loop
 from server.rounds.transcripts import Transcripts
 from tests.privacy.private_world import PrivateWorld, private_config
+
+Change = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +124,21 @@ def test_a_site_whose_account_is_full_drops_out_with_its_reason_and_the_others_g
     assert all(set(record.refused) == {"c"} for record in refusing)
     assert end.best_round == 21
     assert world.accounts["c"].cost("training") <= 3.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"likeness": True}, "likeness: how images look is not gathered under a budget"),
+        ({"initial": "ab" * 32}, "initial: with privacy a run begins at zero"),
+        ({"model": {"class_weight": "balanced"}}, "nobody counts the cases of a class"),
+    ],
+)
+def test_what_a_budget_has_no_price_for_is_refused_before_there_is_a_plan(change: Change, message: str) -> None:
+    tree = private_config().model_dump(exclude_unset=True)
+    model = {**tree["model"], **change.get("model", {})}
+    with pytest.raises(ValidationError, match=message):
+        Config.model_validate({**tree, **change, "model": model})
 
 
 def test_a_site_without_an_account_answers_nothing_that_costs() -> None:
