@@ -1,7 +1,7 @@
 """Merkle trees over a list of entries that only grows. RFC 6962, section 2.1; verified as in RFC 9162, section 2.1.
 
-A root of 32 bytes stands for all entries and their order. Two short proofs, of as many hashes as the tree is high, show
-that an entry is in it, and that a later tree begins with all of an earlier one.
+A root of 32 bytes stands for all entries and their order. A short proof, of as many hashes as the tree is high, shows
+that a later tree begins with all of an earlier one.
 """
 
 import hashlib
@@ -59,15 +59,6 @@ class Tree:
         self._refuse_beyond(0, size)
         return self._subtree(0, size) if size else EMPTY
 
-    def inclusion(self, index: int, size: int) -> list[bytes]:
-        """The proof that entry `index` is in the tree over the first `size` entries.
-
-        Raises:
-            ValueError: it is not.
-        """
-        self._refuse_beyond(index + 1, size)
-        return self._path(index, 0, size)
-
     def consistency(self, old: int, new: int) -> list[bytes]:
         """The proof that the tree over the first `new` entries begins with that over the first `old`.
 
@@ -87,15 +78,6 @@ class Tree:
             return self._levels[size.bit_length() - 1][begin // size]
         middle = begin + _split(size)
         return node_hash(self._subtree(begin, middle), self._subtree(middle, end))
-
-    def _path(self, index: int, begin: int, end: int) -> list[bytes]:
-        # The sibling of every node on the way from the entry to the root: with them the root can be computed again.
-        if end - begin == 1:
-            return []
-        middle = begin + _split(end - begin)
-        if index < middle:
-            return [*self._path(index, begin, middle), self._subtree(middle, end)]
-        return [*self._path(index, middle, end), self._subtree(begin, middle)]
 
     def _proof(self, old: int, begin: int, end: int, *, is_known: bool) -> list[bytes]:
         # Hashes of subtrees from which both roots can be computed: those left of the cut make the old one, and together
@@ -131,34 +113,6 @@ class Frontier:
         for peak in reversed(self.peaks):
             root = node_hash(peak, root) if root else peak
         return root or EMPTY
-
-
-def verify_inclusion(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> None:
-    """Check that an entry is in a tree.
-
-    Args:
-        leaf: the entry's hash.
-
-    Raises:
-        AuditError: the proof does not show it.
-    """
-    if not 0 <= index < size:
-        raise AuditError(f"entry {index} of a log of {size}: no proof can show that.")
-    # `here` and `last` climb from entry to root, a bit a level: where `here` is a right child, or the last node of its
-    # level, the piece stands on the left. A node without a sibling is lifted unchanged, over as many levels as needed.
-    here, last, computed = index, size - 1, leaf
-    for piece in proof:
-        if last == 0:
-            raise AuditError(f"entry {index}: the proof is longer than a log of {size} entries has it.")
-        if here & 1 or here == last:
-            computed = node_hash(piece, computed)
-            while not here & 1 and here:
-                here, last = here >> 1, last >> 1
-        else:
-            computed = node_hash(computed, piece)
-        here, last = here >> 1, last >> 1
-    if last or computed != root:
-        raise AuditError(f"entry {index} is not in the log of {size} entries that is claimed.")
 
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> None:

@@ -108,11 +108,6 @@ class Schedule:
         its own noise."""
         return max(1, -(-self.sites // 3) - 1)
 
-    @property
-    def asks_gram(self) -> bool:
-        """Whether second moments are asked."""
-        return any(price.kind == "gram" for price in self.prices)
-
     def price(self, kind: str, round: int) -> Price:
         """What the answer to a question costs, by its request's kind and round.
 

@@ -64,16 +64,3 @@ def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None
     if account.total is None:
         raise account.failure or QuorumError("a round without a sum.")
     return account.total
-
-
-def refuse_other_sum(claimed: UnmaskedSum, audited: UnmaskedSum) -> None:
-    """Compare the sum that the coordinator used with the one that follows from the transcript.
-
-    Raises:
-        PolicyError: if they differ.
-    """
-    same = claimed.words.shape == audited.words.shape and bool((claimed.words == audited.words).all())
-    if not same or claimed.survivors != audited.survivors:
-        raise PolicyError(
-            "forged-aggregate", "the coordinator's sum is not the sum of what the sites sent. Do not use its model."
-        )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.audit.merkle_tree import EMPTY, Frontier, Tree, leaf_hash, node_hash, verify_consistency, verify_inclusion
+from common.audit.merkle_tree import EMPTY, Frontier, Tree, leaf_hash, node_hash, verify_consistency
 from common.errors import AuditError
 from tests.audit.log_of import KNOWN
 
@@ -21,21 +21,6 @@ ROOTS = (
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 )
-INCLUSIONS = {
-    (0, 1): (),
-    (1, 2): ("6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",),
-    (2, 3): ("fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",),
-    (1, 5): (
-        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-    ),
-    (5, 8): (
-        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
-        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    ),
-}
 CONSISTENCIES = {
     (1, 1): (),
     (1, 8): (
@@ -79,7 +64,6 @@ def hashes(told: tuple[str, ...]) -> list[bytes]:
 def test_roots_and_proofs_are_the_known_ones() -> None:
     tree = tree_of(KNOWN)
     assert [tree.root(size).hex() for size in range(9)] == list(ROOTS)
-    assert {at: tree.inclusion(*at) for at in INCLUSIONS} == {at: hashes(told) for at, told in INCLUSIONS.items()}
     assert {at: tree.consistency(*at) for at in CONSISTENCIES} == {
         at: hashes(told) for at, told in CONSISTENCIES.items()
     }
@@ -99,12 +83,6 @@ def test_every_entry_and_every_earlier_tree_has_its_proof_and_no_other_has() -> 
     tree = tree_of(entries)
     for size in range(1, 21):
         root = tree.root(size)
-        for index in range(size):
-            leaf, proof = leaf_hash(entries[index]), tree.inclusion(index, size)
-            verify_inclusion(leaf, index, size, root, proof)
-            for other in {*range(-1, size + 2)} - {index}:
-                with pytest.raises(AuditError):
-                    verify_inclusion(leaf, other, size, root, proof)
         for old in range(size + 1):
             verify_consistency(old, tree.root(old), size, root, tree.consistency(old, size))
             if old not in (0, size):
@@ -117,32 +95,24 @@ def test_every_entry_and_every_earlier_tree_has_its_proof_and_no_other_has() -> 
 def test_a_changed_proof_or_root_shows_nothing(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 40))
     tree = tree_of([bytes([i]) for i in range(size)])
-    index, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size - 1))
-    for proof, check in (
-        (tree.inclusion(index, size), lambda p, r: verify_inclusion(leaf_hash(bytes([index])), index, size, r, p)),
-        (tree.consistency(old, size), lambda p, r: verify_consistency(old, tree.root(old), size, r, p)),
-    ):
-        at, bit = data.draw(st.integers(0, len(proof))), data.draw(st.integers(0, 255))
-        changed = [*proof, tree.root(size)]
-        changed[at] = (int.from_bytes(changed[at], "big") ^ 1 << bit).to_bytes(32, "big")
+    old = data.draw(st.integers(1, size - 1))
+    proof = tree.consistency(old, size)
+    at, bit = data.draw(st.integers(0, len(proof))), data.draw(st.integers(0, 255))
+    changed = [*proof, tree.root(size)]
+    changed[at] = (int.from_bytes(changed[at], "big") ^ 1 << bit).to_bytes(32, "big")
+    with pytest.raises(AuditError):
+        verify_consistency(old, tree.root(old), size, changed[-1], changed[:-1])
+    for other in (proof[1:], proof[:-1], [*proof, tree.root(size)], proof[::-1] if len(proof) > 1 else [b""]):
         with pytest.raises(AuditError):
-            check(changed[:-1], changed[-1])
-        for other in (proof[1:], proof[:-1], [*proof, tree.root(size)], proof[::-1] if len(proof) > 1 else [b""]):
-            with pytest.raises(AuditError):
-                check(other, tree.root(size))
+            verify_consistency(old, tree.root(old), size, tree.root(size), other)
 
 
 @given(st.integers(-2, 9), st.integers(-2, 9), st.lists(st.binary(max_size=33), max_size=5))
 def test_no_proof_whatever_ends_in_another_error(one: int, two: int, proof: list[bytes]) -> None:
     tree = tree_of(KNOWN)
     with suppress(AuditError):
-        verify_inclusion(leaf_hash(b"\xff"), one, two, tree.root(), proof)
-        pytest.fail("an entry that is not there")
-    with suppress(AuditError):
         verify_consistency(one, leaf_hash(b"\xff"), two, tree.root(), proof)
         pytest.fail("a tree that never was")
-    with suppress(ValueError):
-        tree.inclusion(one, two)
     with suppress(ValueError):
         tree.consistency(one, two)
     with suppress(ValueError):
