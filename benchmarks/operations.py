@@ -49,6 +49,10 @@ class Consortium(Mixed):
     roots: tuple[str, ...] = ()
     """What names the roots' keys on a command line."""
 
+    def submit(self, *overrides: str) -> str:
+        """A plan that the roots of the moment sign."""
+        return super().submit(*overrides, *self.roots)
+
     def restart(self) -> None:
         """End the coordinator in order, and start it again."""
         self.processes["server"].terminate()
@@ -103,7 +107,8 @@ def upgrade(consortium: Consortium, run: str) -> tuple[str, ...]:
 
 
 def roots_change(consortium: Consortium, run: str) -> tuple[str, ...]:
-    """Other roots sign from now on; the old key is gone."""
+    """Other roots sign from now on; the old key is gone. A run is to end before: sites audit it under its roots."""
+    consortium.wait(run, 1200)
     home, key = Home(consortium.home), consortium.folder / "ana.key"
     root_key.make(key, None)
     draw_up, old = root_change.RootChange.draw_up, home.pins.roots

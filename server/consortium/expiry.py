@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.trust.root_change import next_change
 from server.consortium import certificate
 from server.consortium.home import Home
 
@@ -48,6 +49,11 @@ def all_of(home: Home) -> Iterator[Expiry]:
         "The TLS authority that all sites pin", certificate.expires_s(home.authority),
         "Make a new consortium for the time after it, and have all sites join that.",
     )  # fmt: skip
+    if change := next_change(home.pins, home.root_changes):
+        yield Expiry(
+            "The time of the present roots", change.in_force_s,
+            "Runs that began before fail then, since all sites audit them under these roots: let them end, or stop them.",
+        )  # fmt: skip
 
 
 def warnings(home: Home, now_s: float) -> list[str]:
