@@ -52,7 +52,7 @@ def all_of(home: Home) -> Iterator[Expiry]:
     if change := next_change(home.pins, home.root_changes):
         yield Expiry(
             "The time of the present roots", change.in_force_s,
-            "Runs that began before fail then, since all sites audit them under these roots: let them end, or stop them.",
+            "Runs that began before fail then, since sites audit them under these roots: let them end, or stop them.",
         )  # fmt: skip
 
 

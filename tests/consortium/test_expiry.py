@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from common.trust.keys import public_of
 from server.__main__ import main as server
 from server.consortium import certificate, expiry, membership
 from server.gateway import app
@@ -53,6 +55,14 @@ def test_status_warns_of_a_roster_that_ends_soon(consortium: Consortium, capsys:
     assert "expires in 6 days" in capsys.readouterr().out
     over = expiry.warnings(consortium.home, time.time() + 7 * DAY_S)
     assert "The roster, without which no site answers, has expired" in over[0]
+
+
+def test_a_change_of_roots_that_is_on_its_way_is_told(consortium: Consortium) -> None:
+    new, home = Ed25519PrivateKey.generate(), consortium.home
+    membership.rotate(home, [public_of(new)], [*consortium.roots, new])
+    (warning,) = expiry.warnings(home, time.time())
+    assert warning.startswith("The time of the present roots expires in 7 days, on 20")
+    assert "Runs that began before fail then" in warning
 
 
 def test_with_the_clock_moved_on_the_certificate_is_renewed_as_long_as_the_roster_is_valid(
