@@ -73,6 +73,8 @@ def _carry_out(tree: dict[str, object], channel: socket.socket, files: list[int]
     if getattr(options, "config", None) is not None:
         _settle_data(options, persons, site)
     _refuse_what_is_not_for_here(options, site, admission.action)
+    if hasattr(options, "trusted"):
+        options.trusted = site.folder / PUBLISHERS_FILE.name  # the account of a service may have no home
     return command_guard.run_admitted(command, options, site, gate.Actor(person, persons, admission))
 
 

@@ -8,6 +8,7 @@ Who may come to the socket the folder itself says: its owner, and where its mode
 that group. All else in the folder is closed to both when the door opens.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -36,6 +37,8 @@ ANSWER_S = 10.0
 """Within which a caller signs the challenge."""
 MOST_CALLERS, MOST_OF_ONE = 24, 8
 """At the same time; of one system user."""
+FULL, FULL_S = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ECONNABORTED), 0.2
+"""Errors after which there is a door all the same, and the pause then."""
 NOTE_S = 60.0
 """Of messages that are none, one line a system user in so long goes into the site's log."""
 
@@ -78,8 +81,11 @@ class Doorkeeper:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                return  # it was closed
+            except OSError as error:
+                if error.errno not in FULL:
+                    return  # it was closed
+                time.sleep(FULL_S)
+                continue
             try:
                 uid = door_messages.peer(connection)
             except OSError:
@@ -121,6 +127,8 @@ class Doorkeeper:
         try:
             grant = gate.hand_over(*gate.check(self.site, request, uid, challenge), request)
             with started_worker(self.site.folder, grant, handles, tree) as worker:
+                while handles:  # they are the worker's now: who gives many commands takes none from this process
+                    os.close(handles.pop())
                 self._workers.add(worker)
                 try:
                     status = wait_for(worker, connection)

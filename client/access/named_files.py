@@ -97,13 +97,14 @@ def lend_all(options: argparse.Namespace, owner: str, folder: str, sets: Collect
         AccessError: a path that cannot come through the door.
     """
 
-    def lent(word: str) -> str | LentPath:
+    def lent(option: str, word: str) -> str | LentPath:
         is_of_site = option in ("what", "image", "images") and word.partition("/")[0] in sets
         return word if word == "-" or is_of_site else lent_path(owner, absolute(folder, word))
 
-    for option in NAMED.get(row(options), {}):
-        words = [lent(word) for word in _words(options, option)]
-        setattr(options, option, words if isinstance(getattr(options, option), list) else words[0] if words else None)
+    named = {option: _words(options, option) for option in NAMED.get(row(options), {})}  # one is named after another
+    for option, words in named.items():
+        paths = [lent(option, word) for word in words]
+        setattr(options, option, paths if isinstance(getattr(options, option), list) else paths[0] if paths else None)
     for word in getattr(options, "data", None) or ():
         if (key := word.partition("=")[0].strip().split(".")[0]) in PLACES:
             raise AccessError(f"--data {word}: {key} is not for the door, where the files are what SOURCE names.")

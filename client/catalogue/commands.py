@@ -123,8 +123,9 @@ def _take(options: argparse.Namespace) -> int:
         if away:
             folder.rmdir()
     print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}', fingerprint")
+    own_path = path.lent_name if isinstance(path, LentPath) else path
     print(
-        f"\n    {model.fingerprint}\n\nThen: python -m client predict {terminal.word(path)} IMAGE…    "
+        f"\n    {model.fingerprint}\n\nThen: python -m client predict {terminal.word(own_path)} IMAGE…    "
         f"{listing_view.RESEARCH}"
     )
     return 0

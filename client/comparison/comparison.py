@@ -119,7 +119,7 @@ def train_alone(
     cases: SiteCases, training: Training, model: Model, labels: Sequence[str], advance: Advance
 ) -> LocalModel:
     """This hospital's own model, by the plan's recipe: the CNN's rounds with one site, the SVM's exact optimum."""
-    training = for_one(training)
+    training = for_one(training).model_copy(update={"privacy": "none"})  # nothing of it leaves
     seed, pipeline = training.seeds[0], Pipeline(training.preprocess)
     site = Site(cases, pipeline, model, training.federation.local)
     course, state, total = Course.of(training, model, seed, (cases.name,)), dict[str, Any](), training.federation.rounds

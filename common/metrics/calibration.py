@@ -95,6 +95,6 @@ def dense(bins: NDArray[np.int64], counts: NDArray[np.int64], spacing: str = "as
     Args:
         spacing: of the bins; `linear` in files of release 0.2, which say none.
     """
-    histogram = np.zeros(BINS)
-    np.add.at(histogram, score_bins.of_older(np.asarray(bins)) if spacing == "linear" else bins, counts)
+    histogram, places = np.zeros(BINS), np.asarray(bins, np.int64)  # of a run under a budget there may be none
+    np.add.at(histogram, score_bins.of_older(places) if spacing == "linear" else places, np.asarray(counts))
     return histogram

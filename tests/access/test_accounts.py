@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from client.custody import importer
@@ -19,6 +20,10 @@ from tests.access.accounts import ANA, BEN, GROUP, OUTSIDER, SERVICE, Account, a
 from tests.access.staff import Site
 from tests.admitted import home_of
 from tests.custody.hospital import folder_of_dicoms
+from tests.package.conftest import svm
+from tests.package.shop import Made
+
+__all__ = ["svm"]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="SKIPPED LOUDLY: only root makes system users")
 
@@ -101,6 +106,39 @@ def test_images_of_a_person_are_imported_by_who_may_not_read_them(machine: Machi
     status, out, err = ana.give("import", "export", "--name", "second", "--processes", "1", *as_of(machine, ana))
     assert (status, "6 cases are in" in out) == (0, True), err
     assert not [path for path in machine.home.rglob("*") if path.is_file() and b"DICM" in path.read_bytes()]
+
+
+@pytest.mark.slow
+def test_people_s_commands_come_to_their_ends_under_their_own_accounts(machine: Machine, svm: Made) -> None:
+    ana, ben = machine.ana, machine.ben
+    package, image = ana.home / "m.consilium", ana.home / "an image.npz"
+    shutil.copy(svm.path, package)
+    np.savez(image, images=np.zeros((2, 28, 28), np.uint8), labels=np.array([0, 1]))
+    sealed = f"data: {{kind: encrypted, path: '{machine.home}/sets/chest'}}"
+    text = f"name: t\n{sealed}\nsites: {{split: iid, count: 1}}\npreprocess: [{{step: grey}}]\nmodel: {{kind: svm}}\n"
+    (ana.home / "of chest.yaml").write_text(text, encoding="utf-8")
+    (ana.home / "people.txt").write_text("P-1\n", encoding="utf-8")
+    for path in (package, image, ana.home / "of chest.yaml", ana.home / "people.txt"):
+        os.chown(path, ANA, ANA)
+    digits = svm.shared.fingerprint
+    address = ("--ae", "ARCHIVE", "--host", "127.0.0.1", "--port", "104", "--our-ae", "CONSILIUM")
+    for who, words, written in (
+        (ana, ("privacy", "show"), ""),
+        (ben, ("privacy", "show", "--json"), ""),
+        (ana, ("pacs", "add", "radiology", *address), ""),
+        (ben, ("pacs", "list"), ""),
+        (ana, ("preview", "chest/3", "--config", "of chest.yaml", "--out", "a picture.png"), "a picture.png"),
+        (ana, ("predict", "m.consilium", "an image.npz", "--publisher", digits, "--csv", "a.csv"), "a.csv"),
+        (ana, ("predict", "m.consilium", "chest/3", "--no-pictures", "--json", "a.json"), "a.json"),
+        (ana, ("compare", "--json"), ""),
+        (ana, ("patients", "find", "--file", "people.txt"), ""),
+        (ana, ("patients", "remove", "--file", "people.txt", "--receipt", "r.json", "--yes"), "r.json"),
+        (ana, ("patients", "readmit", "--file", "people.txt", "--name", "chest"), ""),
+    ):
+        home = () if words[0] == "preview" else ("--home", str(machine.home))
+        status, out, err = who.give(*words, *home, "--as", str(who.home / "me.key"))
+        assert status == 0, (words, out, err)
+        assert not written or (who.home / written).stat().st_uid in (ANA, BEN)
 
 
 def test_a_configuration_that_is_two_things_decrypts_nothing(machine: Machine) -> None:

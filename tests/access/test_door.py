@@ -5,6 +5,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from client.access import door, door_messages, doorkeeper, handed_file
 from client.access.command_request import CommandRequest, new_challenge
 from client.access.loan_desk import LoanDesk
-from client.access.named_files import NamedFile
+from client.access.named_files import NamedFile, lend_all, named_files
 from client.admission import Admission
 from client.home import Home, SiteFolder
 from client.memory_guard import guard_memory
@@ -159,6 +160,32 @@ def test_who_is_slow_or_leaves_keeps_nobody_waiting(
     while "challenge" not in (hello := Caller(site).hello) and time.monotonic() < deadline_s:
         pass
     assert "challenge" in hello
+
+
+def test_the_door_outlives_the_lack_of_descriptors(opened: OpenDoor, site: Site) -> None:
+    limits, handle = resource.getrlimit(resource.RLIMIT_NOFILE), os.open(site.home.folder, os.O_PATH)
+    in_vain = door_messages.new_socket()
+    CONNECTIONS.append(in_vain)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, limits[1]))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):  # until there are too many
+            while True:
+                taken.append(os.dup(handle))
+        assert taken
+        in_vain.connect(door_messages.address(handle))  # and nobody can be let in
+        time.sleep(2 * doorkeeper.FULL_S)
+    finally:
+        door_messages.close([*taken, handle])
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "challenge" in Caller(site).hello
+
+
+def test_a_report_is_written_beside_the_worklist_that_was_lent(tmp_path: Path) -> None:
+    options = parsed(["import", "--from-pacs", "radiology", "--worklist", "list.csv", "--name", "chest"])
+    wanted = next(file.path for file in named_files(options, str(tmp_path)) if file.option == "report")
+    lend_all(options, "ana", str(tmp_path), ())
+    assert wanted == f"{tmp_path}/list.csv.report.csv" == options.report.lent_name
 
 
 def test_a_file_that_could_still_be_changed_is_not_taken(opened: OpenDoor, site: Site, tmp_path: Path) -> None:

@@ -11,11 +11,16 @@ from sklearn.metrics import roc_auc_score
 from client.__main__ import main
 from client.comparison import comparison
 from client.comparison.verdict import verdict
+from common.config import Config
+from common.models import build
 from common.storage.files import read_json
+from common.types import SiteCases
 from server.__main__ import main as coordinator
 from server.runs import driver
 from simulation.seeds import simulate
 from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
+from tests.privacy.private_world import network_config, private_config
+from tests.rounds.world import SHAPE, cases
 from tests.runs.test_runs import Hospitals
 
 CNN: dict[str, Any] = SVM | {
@@ -87,3 +92,13 @@ def test_the_difference_is_told_with_how_sure_it_is() -> None:
     assert "cannot tell" in verdict({"by_class": [210, 90], "better_by": same})
     few = comparison.difference(weak[:3], strong[:3], np.array([0, 0, 1]))
     assert "too few" in verdict({"by_class": [2, 1], "better_by": few})
+
+
+@pytest.mark.parametrize("config", [private_config(), network_config()], ids=["head", "network"])
+def test_what_is_compared_with_a_model_under_a_budget_is_trained_alone_without_one(config: Config) -> None:
+    model = build(config.model, SHAPE, 2)
+    site = SiteCases("a", cases(1, 60), cases(2, 20), cases(3, 20))
+    local = comparison.train_alone(site, config, model, ("none", "some"), lambda *_: None)
+    first = model.init(config.seeds[0])
+    assert local.counts
+    assert any(not np.array_equal(local.weights[name], first[name]) for name in first)

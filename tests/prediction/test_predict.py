@@ -392,3 +392,8 @@ def test_a_model_that_knows_not_how_its_images_look_says_so(made: Made) -> None:
     content = made.shared.content
     assert outcome.blindness(content) == ""
     assert "no warning is given" in outcome.blindness(content.model_copy(update={"likeness": None}))
+
+
+def test_a_run_under_a_budget_whose_noise_left_no_validation_case_has_no_neighbours() -> None:
+    nothing = calibration.dense(np.array([]), np.array([]))
+    assert calibration.neighbours(0.3, nothing, nothing).n == 0
