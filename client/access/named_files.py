@@ -101,8 +101,10 @@ def lend_all(options: argparse.Namespace, owner: str, folder: str, sets: Collect
         is_of_site = option in ("what", "image", "images") and word.partition("/")[0] in sets
         return word if word == "-" or is_of_site else lent_path(owner, absolute(folder, word))
 
-    named = {option: _words(options, option) for option in NAMED.get(row(options), {})}  # one is named after another
-    for option, words in named.items():
+    words_by_option = {
+        option: _words(options, option) for option in NAMED.get(row(options), {})
+    }  # one is named after another
+    for option, words in words_by_option.items():
         paths = [lent(option, word) for word in words]
         setattr(options, option, paths if isinstance(getattr(options, option), list) else paths[0] if paths else None)
     for word in getattr(options, "data", None) or ():
