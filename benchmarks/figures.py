@@ -31,9 +31,10 @@ Array = np.ndarray[Any, Any]
 Figures = dict[str, float | None]
 SCORES: Mapping[str, Callable[[np.random.Generator, Array], Array]] = {
     "usual": lambda r, y: 2 * r.normal(size=len(y)) + 3 * y - 2,
-    "bunched": lambda r, y: 0.01 * (r.normal(size=len(y)) + y),
+    **{f"bunched at {at}": lambda r, y, at=at: at + 0.01 * (r.normal(size=len(y)) + y) for at in (-100, -4, -1, 0, 3)},
     "extreme": lambda r, y: 100 * (r.normal(size=len(y)) + y),
     "saturated": lambda r, y: 100.0 * np.sign(r.normal(size=len(y)) + y - 0.5),
+    "nearly saturated": lambda r, y: 100.0 * np.sign(r.normal(size=len(y)) + y - 0.5) + 0.01 * r.normal(size=len(y)),
     "tied": lambda r, y: np.round(r.normal(size=len(y)) + y),
 }
 CASES = {"1:3": (500, 2000), "1:1000": (20, 20_020)}

@@ -108,7 +108,7 @@ class Experiment:
         """SHA-256 of configuration and data: a checkpoint of anything else is refused."""
         places = {"path", "home", "cache", "cache_gb", "in_memory_mb"}
         settings = self.config.model_dump(mode="json", exclude={"seeds": True, "data": places})
-        sha = hashlib.sha256(repr((settings, self.seed, score_bins.BINS)).encode())
+        sha = hashlib.sha256(repr((settings, self.seed, score_bins.LEVELS, score_bins.WINDOW)).encode())
         for cases in [part for s in self.data.sites for part in (s.train, s.validation, s.test)]:
             for stack in batches(cases.images, slices(len(cases), together(cases.images))):
                 sha.update(np.ascontiguousarray(stack).data)

@@ -48,9 +48,9 @@ class ScoreTable:
 
     @classmethod
     def of_histogram(cls, histogram: Floats) -> Self:
-        """A row for every bin that holds a case, of float64[2, BINS]."""
-        filled = np.flatnonzero(histogram.sum(axis=0))
-        return cls(score_bins.MIDDLES[filled], histogram[0][filled], histogram[1][filled])
+        """A row for every bin that holds a case, of float64[2, LEVELS, WINDOW]."""
+        low, high, (outside, inside) = score_bins.rows(histogram)
+        return cls((low + high) / 2, outside, inside)
 
     @property
     def probabilities(self) -> Floats:

@@ -62,9 +62,9 @@ def read(counts: Tensors, classes: int) -> dict[str, Floats]:
         histogram = np.maximum(np.asarray(counts["histogram"], np.float64), 0.0)
     if histogram.sum(axis=2).min() < LEAST_OF_RARER:
         histogram = np.zeros_like(histogram)
-    share = _bins_of_performance()
     figures = {name: np.zeros(shape) for name, shape in performance.count_shapes(classes, multilabel=False).items()}
-    figures["histogram"] = histogram @ share
+    places, share = (np.arange(score_bins.WINDOW) + 0.5) / score_bins.WINDOW, _share_of_each_bin()
+    figures["histogram"] = np.array([[score_bins.counted(places, side @ share) for side in one] for one in histogram])
     if not histogram.any():
         return figures
     centres = (np.arange(BINS) + 0.5) * 2 * LIMIT / BINS - LIMIT
@@ -84,9 +84,9 @@ def read(counts: Tensors, classes: int) -> dict[str, Floats]:
     return figures
 
 
-def _bins_of_performance() -> Floats:
-    """How a coarse bin is spread over the fine ones that AUC and operating point are read off, float64[BINS, fine]."""
-    fine = score_bins.EDGES
+def _share_of_each_bin() -> Floats:
+    """How a bin of these is spread over those that AUC and operating point are read off, float64[BINS, WINDOW]."""
+    fine = score_bins.scores(np.arange(score_bins.WINDOW + 1) / score_bins.WINDOW)
     coarse = np.linspace(-LIMIT, LIMIT, BINS + 1)
     overlap = np.minimum(fine[1:], coarse[1:, None]) - np.maximum(fine[:-1], coarse[:-1, None])
     return np.asarray(np.maximum(overlap, 0.0) * BINS / (2 * LIMIT))

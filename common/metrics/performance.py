@@ -2,7 +2,7 @@
 
 `count(logits, labels)` gives fixed-length vectors whose sum over sites is the count over all their cases; AUC,
 log-loss and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
-AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); `score_bins` says how fine the bins are.
+AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); `score_bins` says what a histogram counts.
 `within` adds up over sites, and not over cases: each site's own AUC, so that their mean is known where none of them is.
 
 Of several findings an image (labels int64[n, k]) each is counted and scored as two classes, over the cases in which it
@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.metrics import class_figures, intervals
+from common.metrics import class_figures, intervals, score_bins
 from common.metrics.class_figures import ScoreTable
 from common.metrics.score import FIGURES, Score
-from common.metrics.score_bins import BINS, EDGES, bin_of
+from common.metrics.score_bins import LEVELS, WINDOW
 from common.types import UNKNOWN, Labels, Tensors
 
 Floats = NDArray[np.float64]
@@ -56,13 +56,14 @@ def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
 
 
 def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
-    """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS],
-    within[m, 3].
+    """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k],
+    histogram[m, 2, LEVELS, WINDOW], within[m, 3].
 
-    The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it.
+    The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it,
+    as `score_bins.counted` does.
     `within` has of every scored class 1, the AUC and its variance, or 0, 0, 0 where it is not defined.
-    Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2], histogram [k, 2, BINS],
-    within [k, 3].
+    Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2],
+    histogram [k, 2, LEVELS, WINDOW], within [k, 3].
     """
     if labels.ndim == 2:
         parts = [count(*of_finding(logits, labels, j)) for j in range(labels.shape[1])]
@@ -72,10 +73,9 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
     k = logits.shape[1]
     predicted = logits.argmax(axis=1)
     margin = margins(logits)
-    bins = bin_of(margin)
+    places = score_bins.places(margin)
     inside = labels[:, None] == (np.arange(k)[None, :] if k > 2 else np.array([[1]]))
-    histogram = np.zeros((margin.shape[1], 2, BINS))
-    np.add.at(histogram, (np.arange(margin.shape[1])[None, :], inside.astype(np.int64), bins), 1.0)
+    columns = list(zip(places.T, inside.T, strict=True))
     confusion = np.zeros((k, k))
     np.add.at(confusion, (labels, predicted), 1.0)
     return {
@@ -83,7 +83,7 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
         "correct": np.array([float((predicted == labels).sum())]),
         "loss_sum": np.array([log_losses(logits, labels).sum()]) if len(labels) else np.zeros(1),
         "confusion": confusion,
-        "histogram": histogram,
+        "histogram": np.stack([[score_bins.counted(at[~of]), score_bins.counted(at[of])] for at, of in columns]),
         "within": np.stack([_within(*column) for column in zip(margin.T, inside.T, strict=True)]),
     }
 
@@ -111,20 +111,17 @@ def within_sites(counts: Tensors) -> dict[str, Any] | None:
 
 def auc_of_counts(counts: Tensors) -> float | None:
     """Area under the ROC curve read off summed histograms; the mean over findings or more classes than two."""
-    areas = [_area(out, into) for out, into in counts["histogram"]]
-    defined = [a for a in areas if a is not None]
-    return float(np.mean(defined)) if defined else None
+    tables = [ScoreTable.of_histogram(histogram) for histogram in counts["histogram"]]
+    return class_figures.mean_of_defined([class_figures.ranked(table)["auc"] for table in tables])
 
 
 def count_shapes(classes: int, multilabel: bool) -> dict[str, tuple[int, ...]]:
     """The shapes of what `count` gives, by name."""
     k = classes
-    if multilabel:
-        return {"n": (1,), "correct": (k,), "loss_sum": (k,), "confusion": (k, 2, 2), "histogram": (k, 2, BINS),
-                "within": (k, 3)}  # fmt: skip
-    rows = k if k > 2 else 1
-    return {"n": (1,), "correct": (1,), "loss_sum": (1,), "confusion": (k, k), "histogram": (rows, 2, BINS),
-            "within": (rows, 3)}  # fmt: skip
+    rows = k if multilabel or k > 2 else 1
+    each, confusion = ((k,), (k, 2, 2)) if multilabel else ((1,), (k, k))
+    of_cases: dict[str, tuple[int, ...]] = {"n": (1,), "correct": each, "loss_sum": each, "confusion": confusion}
+    return of_cases | {"histogram": (rows, 2, LEVELS, WINDOW), "within": (rows, 3)}
 
 
 def are_findings(counts: Tensors) -> bool:
@@ -155,11 +152,11 @@ def operating_point(counts: Tensors, rule: Rule) -> Threshold:
 
 
 def _operating_point(histogram: Floats, rule: Rule) -> float:
-    out, into = histogram
+    low, high, (out, into) = score_bins.rows(histogram)
     if not out.sum() or not into.sum():
         return 0.0
-    misses = np.concatenate([[0.0], np.cumsum(into)])  # positives below each edge
-    cleared = np.concatenate([[0.0], np.cumsum(out)])  # negatives below each edge
+    misses = np.concatenate([[0.0], np.cumsum(into)])  # positives below each row, and below none
+    cleared = np.concatenate([[0.0], np.cumsum(out)])
     sensitivity, specificity = 1 - misses / into.sum(), cleared / out.sum()
     if rule == "youden":
         worth = sensitivity + specificity
@@ -168,10 +165,9 @@ def _operating_point(histogram: Floats, rule: Rule) -> float:
     else:
         worth = np.where(sensitivity >= float(rule), specificity, -1.0)
     best = np.flatnonzero(worth >= worth.max() - 1e-12)
-    stretch = best[: np.argmax(np.diff(best, append=BINS + 9) > 1) + 1]
-    filled = np.flatnonzero(out + into)  # beyond the outermost cases all thresholds serve alike: take the nearest
-    ends = np.clip(stretch[[0, -1]], filled[0], filled[-1] + 1)
-    return float(EDGES[ends].mean())
+    stretch = best[: np.argmax(np.diff(best, append=len(worth) + 9) > 1) + 1]
+    begins, ends = np.append(low[0], high), np.append(low, high[-1])  # between a row and the next all serve alike
+    return float(begins[stretch[0]] + ends[stretch[-1]]) / 2
 
 
 def threshold_text(threshold: Threshold) -> str:
@@ -226,9 +222,3 @@ def mean_and_deviation(values: list[float | None]) -> Mapping[str, float | None]
     if not defined:
         return {"mean": None, "sd": None}
     return {"mean": float(np.mean(defined)), "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0}
-
-
-def _area(out: Floats, into: Floats) -> float | None:
-    below = np.cumsum(out) - out
-    pairs = out.sum() * into.sum()
-    return float((into * (below + out / 2)).sum() / pairs) if pairs else None

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from common.metrics import class_figures, intervals, performance
 from common.metrics.class_figures import ScoreTable
 from common.metrics.performance import Floats, Threshold
-from common.metrics.score_bins import EDGES
+from common.metrics.score_bins import BINS, bin_of
 from common.types import Labels, Tensors
+
+POINTS = 2000
+"""Of a ROC curve, more than anybody can see."""
 
 
 def of_cases(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> dict[str, Any]:
@@ -27,11 +30,11 @@ def of_cases(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> dict
         points = threshold if isinstance(threshold, tuple) else (0.0,) * labels.shape[1]
         parts = [performance.of_finding(logits, labels, j) for j in range(labels.shape[1])]
         return _of_findings(len(labels), [of_cases(*part, point) for part, point in zip(parts, points, strict=True)])
-    histograms, margins = performance.count(logits, labels)["histogram"], performance.margins(logits)
+    margins = performance.margins(logits)
     confusion = performance.confusion_of(logits, labels, threshold if isinstance(threshold, float) else None)
     classes = range(logits.shape[1]) if logits.shape[1] > 2 else [1]
     tables = [ScoreTable.of_cases(margins[:, j], labels == c) for j, c in enumerate(classes)]
-    return _outcome(len(labels), confusion, histograms, tables)
+    return _outcome(len(labels), confusion, tables)
 
 
 def of_sum(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
@@ -40,13 +43,13 @@ def of_sum(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
     if performance.are_findings(counts):
         points = threshold if isinstance(threshold, tuple) else (0.0,) * len(histograms)
         within = counts.get("within", np.zeros((len(histograms), 3)))
-        parts = [{"n": h.sum(keepdims=True).reshape(1), "confusion": c, "histogram": h[None], "within": w[None]}
+        parts = [{"n": h[:, 0].sum(keepdims=True).reshape(1), "confusion": c, "histogram": h[None], "within": w[None]}
                  for c, h, w in zip(counts["confusion"], histograms, within, strict=True)]  # fmt: skip
         each = [of_sum(part, point) for part, point in zip(parts, points, strict=True)]
         return _of_findings(int(counts["n"][0]), each) | _within(counts)
-    confusion = _confusion(histograms[0], threshold) if isinstance(threshold, float) else counts["confusion"]
     tables = [ScoreTable.of_histogram(histogram) for histogram in histograms]
-    return _outcome(int(counts["n"][0]), confusion, histograms, tables) | _within(counts)
+    confusion = _confusion(tables[0], threshold) if isinstance(threshold, float) else counts["confusion"]
+    return _outcome(int(counts["n"][0]), confusion, tables) | _within(counts)
 
 
 def _within(counts: Tensors) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def _of_findings(n: int, each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"n": n, "by_class": present, "confusion": confusion, "figures": figures, "classes": classes}
 
 
-def _outcome(n: int, confusion: Floats, histograms: Floats, tables: Sequence[ScoreTable]) -> dict[str, Any]:
+def _outcome(n: int, confusion: Floats, tables: Sequence[ScoreTable]) -> dict[str, Any]:
     by_class = confusion.sum(axis=1)
     scored = range(len(by_class)) if len(by_class) > 2 else [1]
     figures = class_figures.of_classes(tables) | class_figures.from_confusion(confusion)
@@ -78,13 +81,11 @@ def _outcome(n: int, confusion: Floats, histograms: Floats, tables: Sequence[Sco
         "by_class": by_class.astype(int).tolist(),
         "confusion": confusion.astype(int).tolist(),
         "figures": class_figures.with_intervals(figures, class_figures.interval_of_each(tables, confusion)),
-        "classes": [
-            _class(c, table, histogram) for c, table, histogram in zip(scored, tables, histograms, strict=True)
-        ],
+        "classes": [_class(c, table) for c, table in zip(scored, tables, strict=True)],
     }
 
 
-def _class(c: int, table: ScoreTable, histogram: Floats) -> dict[str, Any]:
+def _class(c: int, table: ScoreTable) -> dict[str, Any]:
     """One scored class."""
     sure = intervals.auc_of_histogram(table.outside, table.inside)
     ranked = class_figures.ranked(table)
@@ -94,30 +95,42 @@ def _class(c: int, table: ScoreTable, histogram: Floats) -> dict[str, Any]:
     ]
     return {
         "class": c, "auc": ranked["auc"], "auc_interval": sure, "auprc": ranked["auprc"], "brier": ranked["brier"],
-        "ece": ranked["ece"], "roc": _roc(histogram), "calibration": tenths,
-        "decision": class_figures.decision_curve(table), "histogram": _filled(histogram),
+        "ece": ranked["ece"], "roc": _roc(table), "calibration": tenths,
+        "decision": class_figures.decision_curve(table), "histogram": _filled(table),
     }  # fmt: skip
 
 
-def _confusion(histogram: Floats, threshold: float) -> Floats:
-    above: Floats = histogram[:, EDGES[:-1] >= threshold].sum(axis=1)
-    return np.stack([histogram.sum(axis=1) - above, above], axis=1)
+def _confusion(table: ScoreTable, threshold: float) -> Floats:
+    sides = np.stack([table.outside, table.inside])
+    above: Floats = sides[:, table.scores > threshold].sum(axis=1)
+    return np.stack([sides.sum(axis=1) - above, above], axis=1)
 
 
-def _roc(histogram: Floats) -> list[dict[str, Any]]:
-    """Points from the strictest threshold to the laxest, one for every bin that holds a case; empty if undefined."""
-    out, into = histogram
-    if not out.sum() or not into.sum():
+def _roc(table: ScoreTable) -> list[dict[str, Any]]:
+    """Points from the strictest threshold to the laxest, where there is a case, POINTS or a few more at most; empty if
+    undefined."""
+    negatives, positives = table.outside.sum(), table.inside.sum()
+    if not negatives or not positives:
         return []
-    bins = np.flatnonzero((out + into)[::-1] > 0)
-    falls, hits = (np.concatenate([[0.0], np.cumsum(h[::-1])[bins]]) for h in (out, into))
+    every = max(1, len(table.scores) // POINTS)
+    falls, hits = (
+        np.append(np.concatenate([[0.0], np.cumsum(side[::-1])])[:-1:every], side.sum())
+        for side in (table.outside, table.inside)
+    )
     return [
-        {"false": f / out.sum(), "true": h / into.sum(), "interval": intervals.proportion(h, into.sum())}
+        {"false": f / negatives, "true": h / positives, "interval": intervals.proportion(h, positives)}
         for f, h in zip(falls.tolist(), hits.tolist(), strict=True)
     ]
 
 
-def _filled(histogram: Floats) -> dict[str, Any]:
-    bins = np.flatnonzero(histogram.sum(axis=0))
-    outside, inside = (h[bins].astype(int).tolist() for h in histogram)
-    return {"spacing": "asinh", "bins": bins.tolist(), "outside": outside, "inside": inside}
+def _filled(table: ScoreTable) -> dict[str, Any]:
+    """The bins that hold a case, and their counts."""
+    at = bin_of(table.scores)
+    outside, inside = (np.bincount(at, side, BINS).astype(int) for side in (table.outside, table.inside))
+    bins = np.flatnonzero(outside + inside)
+    return {
+        "spacing": "asinh",
+        "bins": bins.tolist(),
+        "outside": outside[bins].tolist(),
+        "inside": inside[bins].tolist(),
+    }

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from common.metrics import intervals, performance
+from common.metrics import intervals, performance, score_bins
+from common.metrics.class_figures import ScoreTable
 
 NORMAL = {1.0: 0.7602, 2.5: 0.9615}
 """AUC of two normal distributions of deviation 1 that lie so far apart: Φ(d / √2)."""
@@ -20,13 +21,18 @@ def counted(margins: np.ndarray, labels: np.ndarray, sites: int = 1) -> np.ndarr
     return found
 
 
+def auc_interval(histogram: np.ndarray) -> intervals.Interval | None:
+    return intervals.auc_of_histogram(*score_bins.rows(histogram).counts)
+
+
 @pytest.mark.parametrize(("negatives", "positives"), [(1000, 2), (2500, 5), (30, 30), (10, 10), (300, 100)])
 @pytest.mark.parametrize("apart", sorted(NORMAL))
 def test_the_truth_is_in_the_interval_nineteen_times_in_twenty(apart: float, negatives: int, positives: int) -> None:
     random, draws, held = np.random.default_rng(positives), 600, 0
     labels = np.repeat([0, 1], [negatives, positives])
     for _ in range(draws):
-        found = intervals.auc_of_histogram(*counted(random.normal(size=len(labels)) + apart * labels, labels))
+        table = ScoreTable.of_cases(random.normal(size=len(labels)) + apart * labels, labels == 1)
+        found = intervals.auc_of_histogram(table.outside, table.inside)
         assert found is not None
         held += found[0] <= NORMAL[apart] <= found[1]
     assert held / draws >= 0.925  # nearly three standard errors of 600 draws below 0.95
@@ -53,14 +59,14 @@ def test_the_interval_holds_its_own_figure_whatever_the_scores(
     for labels in (np.array([0, 1]), np.repeat([0, 1], [1000, 2]), np.repeat([0, 1], [3, 2000]), np.repeat([0, 1], 40)):
         histogram = counted(draw(random, labels), labels, sites=3)
         area = performance.auc_of_counts({"histogram": histogram[None]})
-        low, high = intervals.auc_of_histogram(*histogram) or (np.nan, np.nan)
+        low, high = auc_interval(histogram) or (np.nan, np.nan)
         assert area is not None
         assert 0 <= low <= area <= high <= 1
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_without_a_class_there_is_no_interval(missing: int) -> None:
-    assert intervals.auc_of_histogram(*counted(np.arange(5.0), np.full(5, missing))) is None
+    assert auc_interval(counted(np.arange(5.0), np.full(5, missing))) is None
 
 
 def test_a_summed_auc_is_that_of_pooled_scores() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -28,6 +28,7 @@ def test_counts_of_two_sites_sum_to_the_count_of_all_their_cases(seed: int, k: i
         np.testing.assert_allclose(one[name] + two[name], both[name], rtol=1e-9)
 
 
+@settings(max_examples=25)
 @given(seeds, st.integers(2, 4))
 def test_auc_read_off_the_histogram_is_within_a_thousandth_of_scikit_learn(seed: int, k: int) -> None:
     logits, labels = outcomes(seed, 400, k)

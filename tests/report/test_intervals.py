@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from common.metrics import intervals, performance
+from common.metrics.class_figures import ScoreTable
 from common.metrics.score import FIGURES
 
 
@@ -20,6 +21,11 @@ def cases(seed: int, negatives: int, positives: int, apart: float = 1.2) -> tupl
 
 def counted(margin: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return performance.count(np.stack([np.zeros_like(margin), margin], axis=1), labels)
+
+
+def delong(margin: np.ndarray, labels: np.ndarray) -> intervals.Interval | None:
+    table = ScoreTable.of_cases(margin, labels == 1)
+    return intervals.auc_of_histogram(table.outside, table.inside)
 
 
 @given(st.integers(1, 500), st.data())
@@ -37,10 +43,10 @@ def test_the_intervals_of_an_auc_are_those_of_a_bootstrap(negatives: int, positi
         some = np.concatenate([random.choice(np.flatnonzero(labels == c), (labels == c).sum()) for c in (0, 1)])
         areas.append(performance.exact_auc(margin[some], labels[some] == 1))
     bootstrap = np.quantile(np.array(areas, float), [0.025, 0.975])
-    delong = intervals.auc_of_histogram(*counted(margin, labels)["histogram"][0])
+    of_sides = delong(margin, labels)
     newcombe = intervals.auc(roc_auc_score(labels, margin), positives, negatives)
-    print(f"bootstrap {bootstrap}, DeLong {delong}, Newcombe {newcombe}")
-    assert delong == pytest.approx(bootstrap, abs=0.012)
+    print(f"bootstrap {bootstrap}, DeLong {of_sides}, Newcombe {newcombe}")
+    assert of_sides == pytest.approx(bootstrap, abs=0.012)
     assert newcombe == pytest.approx(bootstrap, abs=0.025)
 
 
@@ -49,11 +55,7 @@ def test_an_aucs_interval_covers_the_truth_as_often_as_it_says(of_histogram: boo
     truth, covered = 0.8018, 0  # the normal distribution function at 1.2 / √2
     for seed in range(400):
         margin, labels = cases(seed, 40, 25)
-        found = (
-            intervals.auc_of_histogram(*counted(margin, labels)["histogram"][0])
-            if of_histogram
-            else intervals.auc(roc_auc_score(labels, margin), 25, 40)
-        )
+        found = delong(margin, labels) if of_histogram else intervals.auc(roc_auc_score(labels, margin), 25, 40)
         assert found
         covered += found[0] <= truth <= found[1]
     assert 0.92 <= covered / 400 <= 0.985

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from common.metrics import calibration, intervals, performance
+from common.metrics.class_figures import ScoreTable
 from server.results import outcome_counts
 
 FEW = [(180, 20), (1980, 20), (45, 5), (25, 25)]
@@ -27,7 +28,8 @@ def test_an_interval_holds_the_truth_where_one_class_has_few_cases(
         margin = random.normal(size=len(labels)) + 2 * labels
         if uneven:
             margin, truth = np.log(random.exponential(size=len(labels)) * np.where(labels, 20, 1)), 20 / 21
-        found = intervals.auc_of_histogram(*performance.count(logits(margin), labels)["histogram"][0])
+        table = ScoreTable.of_cases(margin, labels == 1)
+        found = intervals.auc_of_histogram(table.outside, table.inside)
         assert found
         held += found[0] <= truth <= found[1]
     assert held / 300 >= 0.93
@@ -53,7 +55,10 @@ def test_odd_scores_give_figures_without_nan(name: str) -> None:
     threshold = performance.operating_point(counted, "youden")
     for told in (outcome_counts.of_cases(given, labels, threshold), outcome_counts.of_sum(counted, threshold)):
         json.dumps(told, allow_nan=False)
-    slope, intercept = calibration.fitted(*counted["histogram"][0])
+    filled = outcome_counts.of_sum(counted, threshold)["classes"][0]["histogram"]
+    slope, intercept = calibration.fitted(
+        *(calibration.dense(filled["bins"], filled[s]) for s in ("outside", "inside"))
+    )
     assert np.isfinite([slope, intercept]).all()
     if name != "huge" and len(set(labels)) == 2:
         assert performance.auc_of_counts(counted) == pytest.approx(roc_auc_score(labels, margin), abs=1e-3)
