@@ -86,8 +86,13 @@ def _prevalences(result: Result) -> str:
 
 
 def verdicts(result: Result) -> list[str]:
-    """What each difference says, a sentence a pair; none of a run of an older release, or a real one."""
-    return [_verdict(pair, gaps) for pair, gaps in result.get("differences", {}).items()]
+    """What each difference says, a sentence a pair; none of a run of an older release, or a real one.
+
+    Where nothing was personalised these models are the federated one, of which it is said.
+    """
+    gaps_by_pair = result.get("differences", {})
+    same = gaps_by_pair.get("personalised-local") == gaps_by_pair.get("federated-local")
+    return [_verdict(pair, gaps) for pair, gaps in gaps_by_pair.items() if not (same and pair == "personalised-local")]
 
 
 def is_warning(verdict: str) -> bool:
