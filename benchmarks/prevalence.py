@@ -53,9 +53,9 @@ def hospitals() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int6
         ill = round(share * CASES)
         rows += [next(stock[1]) for _ in range(ill)] + [next(stock[0]) for _ in range(CASES - ill)]
         sites += [site] * CASES
-    images = pixels[rows].astype(np.float32) / 255
-    images += NOISE * images.std() * random.normal(size=images.shape).astype(np.float32)
-    return images, labels[rows, 0].astype(np.int64), np.array(sites)
+    images: NDArray[np.float32] = pixels[rows].astype(np.float32) / 255
+    images = images + NOISE * images.std() * random.normal(size=images.shape).astype(np.float32)
+    return images, labels[rows, 0].astype(np.int64), np.array(sites, np.int64)
 
 
 def seen(name: str, images: NDArray[np.float32], sites: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -126,7 +126,7 @@ def table(whole: Mapping[str, Any]) -> Sheet:
             row["run"], *row["settings"].values(), _number(validation),
             intervals.format_interval(means["federated"]["auc"], means["federated"].get("auc_interval")),
             *map(_number, areas),
-            f"{gap['auc']:+.3f} ({gap['interval'][0]:+.3f} to {gap['interval'][1]:+.3f})" if gap else "–",
+            f"{intervals.signed(gap['auc'])} ({' to '.join(map(intervals.signed, gap['interval']))})" if gap else "–",
         )  # fmt: skip
     return sheet
 

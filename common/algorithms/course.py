@@ -315,11 +315,16 @@ class Course:
         return performance.summary_of_counts(counts) | plugin_metric.figures(self.metrics, counts)
 
     def select(self, selection: Tensors, counts: Tensors) -> Tensors:
-        """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""
+        """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum.
+
+        Of the AUC it is the mean of the sites' own: over all cases together a model that recognises the site wins.
+        """
         if not counts:
             return selection
         figures, select = performance.summary_of_counts(counts), self.plan.select
         sign, figure = -1.0 if select == "loss" else 1.0, None if select == "last" else figures[select]
+        if select == "auc" and figures["auc_within"] is not None:
+            figure = figures["auc_within"]
         best, since = float(selection.get("best", -np.inf)), int(selection.get("since", 0)) + 1
         worth = -np.inf if figure is None else sign * figure
         unjudged = select == "last" or figures["auc"] is None  # a class has no validation case to judge by

@@ -66,7 +66,8 @@ class Federation(Frozen):
     timeout_s: Positive = 600.0
     evaluate_every: Count = 1
     select: Literal["loss", "auc", "last"] = "loss"
-    """Which summed validation figure chooses the best round; last: the last (for the SVM, which converges)."""
+    """Which summed validation figure chooses the best round (auc: the mean of the sites' own); last: the last (for the
+    SVM, which converges)."""
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
     secure: bool = True

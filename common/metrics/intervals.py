@@ -140,6 +140,11 @@ def format_interval(value: float | None, interval: Sequence[float] | None, betwe
     return f"{value:.3f}" + (f"{between}({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
 
 
+def signed(value: float) -> str:
+    """A difference with its sign: +0.014, −0.053."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def _crossing(excess: Any, inner: float, outer: float) -> float:
     """Where a function that is not positive at `inner` becomes so on the way to `outer`, by bisection."""
     for _ in range(60):

@@ -1,10 +1,10 @@
 """Two models on the same cases: the difference of their AUCs with a 95 % interval, by a bootstrap over patients.
 
 The draws are studentised: each is measured in its own standard error (DeLong's, Biometrics 1988; of patients with
-several images, Obuchowski's, Biometrics 1997), and the interval reaches as far to either side as 95 in a hundred draws
-do (the symmetric bootstrap-t: Hall, Journal of the Royal Statistical Society B 1988), and as the normal distribution
-says at least. A plain percentile interval is too narrow for few cases: benchmarks/paired_intervals.py counts how often
-each holds the truth.
+several images, Obuchowski's, Biometrics 1997), and the interval reaches to either side as 95 in a hundred draws do (the
+symmetric bootstrap-t: Hall, Journal of the Royal Statistical Society B 1988), times REACH, and as the normal
+distribution says at least. A plain percentile interval is too narrow for few cases: benchmarks/paired_intervals.py
+counts how often each holds the truth.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,10 @@ from common.metrics.intervals import Interval
 from common.types import UNKNOWN, Labels
 
 DRAWS = 1000
+REACH = 0.94
+"""Of a few cases a draw has fewer still that differ, so that its standard error is too small and it lies too far out:
+with 30 cases and two models that are as good whole draws held the truth 974 times in a thousand, with this 969; and of
+two that are nearly perfect, where it is the draws that keep the interval wide enough, 935 and 932 times."""
 MOST = 20_000
 """Patients from which on draws tell nothing that the standard error does not."""
 AT_ONCE = 2_000_000
@@ -114,7 +118,7 @@ def _reach(of: Difference) -> float:
         return intervals.Z
     there = of.variances > 1e-12 * of.variance
     distances = np.abs(of.draws[there] - of.auc) / np.sqrt(of.variances[there])
-    return max(intervals.Z, float(np.quantile(distances, 0.95))) if there.any() else intervals.Z
+    return max(intervals.Z, REACH * float(np.quantile(distances, 0.95))) if there.any() else intervals.Z
 
 
 def _tasks(logits: NDArray[Any], labels: Labels) -> list[Task]:

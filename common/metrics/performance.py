@@ -130,13 +130,16 @@ def are_findings(counts: Tensors) -> bool:
 
 
 def summary_of_counts(counts: Tensors) -> dict[str, float | None]:
-    """The figures that a round's record shows: n, loss, accuracy, auc; of several findings their means."""
+    """The figures that a round's record shows: n, loss, accuracy, auc, auc_within (the mean of the sites' own); of
+    several findings their means."""
     n = counts["confusion"].sum(axis=(1, 2)) if are_findings(counts) else counts["n"]
     there = n > 0
     loss, accuracy = (
         float(np.mean(counts[name][there] / n[there])) if there.any() else None for name in ("loss_sum", "correct")
     )
-    return {"n": float(counts["n"][0]), "loss": loss, "accuracy": accuracy, "auc": auc_of_counts(counts)}
+    within = (within_sites(counts) or {}).get("auc")
+    figures = {"loss": loss, "accuracy": accuracy, "auc": auc_of_counts(counts), "auc_within": within}
+    return {"n": float(counts["n"][0])} | figures
 
 
 def operating_point(counts: Tensors, rule: Rule) -> Threshold:

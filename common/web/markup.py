@@ -52,18 +52,22 @@ def document(title: str, style: str, *body: Child) -> bytes:
 
 
 def figure(value: float | None, interval: Sequence[float] | None = None, deviation: float | None = None) -> Element:
-    """A figure between 0 and 1 with its interval, and its standard deviation over seeds: 0.947 (0.910–0.968)."""
+    """A figure between −1 and 1 with its interval, and its deviation over seeds: 0.947 (0.910–0.968)."""
     if value is None:
         return el("span", "–", title="not defined: a class has no cases")
-    element = el("span", _data(value, f"{value:.3f}"), class_="figure")
+    element = el("span", _decimal(value), class_="figure")
     if deviation is not None:
         _append_text(element, " ")
-        element.append(el("small", "±", _data(deviation, f"{deviation:.3f}")))
+        element.append(el("small", "±", _decimal(deviation)))
     if interval is not None:
-        low, high = (_data(v, f"{v:.3f}") for v in interval)
+        low, high = interval
         _append_text(element, " ")
-        element.append(el("small", "(", low, "–", high, ")"))
+        element.append(el("small", "(", _decimal(low), " to " if low < 0 else "–", _decimal(high), ")"))
     return element
+
+
+def _decimal(value: float) -> Element:
+    return _data(value, f"{value:.3f}".replace("-", "−"))
 
 
 def count(value: float) -> Element:

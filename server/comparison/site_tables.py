@@ -18,8 +18,8 @@ def section(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
         return []
     sites = list(dict.fromkeys(site for _, r in runs for site in r["sites"]))
     rows: list[list[Child]] = [
-        [name, way, *(_cell(r, site, way) for site in sites), with_interval(r["sites_mean"][way], "auc"),
-         with_interval(r["test"][way], "auc")]
+        [name, way.replace("_", " "), *(_cell(r, site, way) for site in sites),
+         with_interval(r["sites_mean"][way], "auc"), with_interval(r["test"][way], "auc")]
         for name, r in runs for way in WAYS if way in r["test"]
     ]  # fmt: skip
     head = ["run", "trained", *sites, verdicts.MEAN, verdicts.TOGETHER]

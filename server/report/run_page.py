@@ -191,7 +191,7 @@ def _sites(result: Result) -> list[Element]:
         ]
     names, rows = approaches(result), [*result["sites"].items(), (verdicts.MEAN, result["sites_mean"])]
     chart = charts.areas("AUC of every approach at every site", rows, names)
-    legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in names])
+    legend = charts.legend([(STYLES[a], f"{_spelled(a)}: {MEANING[a]}") for a in names])
     is_common = result["config"]["sites"]["test_on"] == "common"
     rows_shown: list[list[Child]] = [
         [
@@ -220,7 +220,7 @@ def _sites(result: Result) -> list[Element]:
             rows_shown.append(row)
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     head, foot = (
-        ["site", "training cases", "test cases", *names, *map(_against, result.get("differences", ()))],
+        ["site", "training cases", "test cases", *map(_spelled, names), *map(_against, result.get("differences", ()))],
         len(rows_shown) - len(result["sites"]),
     )
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
@@ -229,7 +229,11 @@ def _sites(result: Result) -> list[Element]:
 
 def _against(pair: str) -> str:
     """The head of a difference's column: federated − alone."""
-    return pair.replace("local", "alone").replace("left_out", "left out").replace("-", " − ")
+    return _spelled(pair).replace("local", "alone").replace("-", " − ")
+
+
+def _spelled(way: str) -> str:
+    return way.replace("_", " ")
 
 
 def _differences(result: Result, site: str | None) -> list[Child]:

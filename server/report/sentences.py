@@ -130,7 +130,8 @@ def limits(result: Result) -> list[str]:
         f"{only} Of images unlike those that it was trained on (another device, view, age, part of the body) nothing "
         "is known."
     )
-    if result["config"]["model"]["kind"] == "svm":
+    model = result["config"]["model"]
+    if model["kind"] == "svm" and model.get("loss") != "logistic":
         texts.append(
             "Its scores are distances from a boundary, not probabilities: read its calibration with that in mind."
         )

@@ -118,8 +118,8 @@ def _verdict(pair: str, gaps: Mapping[str, Any]) -> str:
         )
     else:
         text = (
-            f"not told apart from {other} by these test cases: on average {mean['auc']:+.3f} "
-            f"({low:+.3f} to {high:+.3f}) of AUC"
+            f"not told apart from {other} by these test cases: on average "
+            f"{intervals.signed(mean['auc'])} ({intervals.signed(low)} to {intervals.signed(high)}) of AUC"
         )
         text += f"; better at {', '.join(better)}" if better else ""
     return f"{name} {verb} {text}{_advice(against, high < 0, worse)}."

@@ -14,9 +14,10 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the test cases of each site."""
     approaches = [a for a in APPROACHES if a in result["test"]]
     several = len(result["seeds"]) > 1
+    ways = [a.replace("_", " ") for a in approaches]
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
     for figure, title in titles.items():
-        table = Sheet("site", "test cases", *approaches, right=("test cases", *approaches), title=title)
+        table = Sheet("site", "test cases", *ways, right=("test cases", *ways), title=title)
         for name, site in result["sites"].items():
             cells = [_cell(site[a], figure, several) for a in approaches]
             table.add(name, str(site["federated"]["n"]), *_with_best_marked(cells, site, approaches, figure))
@@ -72,7 +73,7 @@ def _show_blends(result: Mapping[str, Any], console: Console) -> None:
 
 def _findings(result: Mapping[str, Any], approaches: Sequence[str], several: bool) -> Sheet:
     """A row a finding: AUC on all test cases that know it, and at how many sites somebody has looked for it."""
-    columns = ("sites", "cases", *approaches)
+    columns = ("sites", "cases", *(a.replace("_", " ") for a in approaches))
     table = Sheet("finding", *columns, right=columns, title="AUC of every finding on all test cases that know it")
     for j, name in enumerate(result["labels"]):
         sites = sum(site["known"]["train"][j] > 0 for site in result["sites"].values())

@@ -105,6 +105,7 @@ def test_no_cases_at_all_are_no_error() -> None:
         "loss": None,
         "accuracy": None,
         "auc": None,
+        "auc_within": None,
     }
 
 

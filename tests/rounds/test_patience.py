@@ -72,17 +72,18 @@ def test_a_site_that_audits_counts_along_and_answers_no_more_once_patience_is_ov
     [
         ("loss", [(0.9, 0.5), (0.8, 0.5), (0.8, 0.9), (0.7, 0.1)], [0, 0, 1, 0]),
         ("auc", [(0.9, 0.5), (0.8, 0.5), (0.8, 0.9), (0.7, 0.1)], [0, 1, 0, 1]),
+        ("auc", [(0.9, 0.5, 0.7), (0.8, 0.9, 0.6), (0.8, 0.4, 0.8)], [0, 1, 0]),  # that of the sites' own is the one
         ("last", [(0.1, 0.9), (0.8, 0.5), (0.9, 0.1)], [0, 0, 0]),
         ("loss", [(0.2, None), (0.9, None)], [0, 0]),
     ],
 )
 def test_the_best_is_told_by_the_figure_that_the_plan_selects_by(
-    select: str, figures: list[tuple[float, float | None]], since: list[int], monkeypatch: pytest.MonkeyPatch
+    select: str, figures: list[tuple[float | None, ...]], since: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     course: Course = World(config(rounds=9, select=select, local=SGD)).course
     place, found = replace(course.start(), asks="evaluate"), []
-    for loss, auc in figures:
-        told = {"n": 1.0, "loss": loss, "accuracy": 0.0, "auc": auc}
+    for loss, auc, *within in figures:
+        told = {"n": 1.0, "loss": loss, "accuracy": 0.0, "auc": auc, "auc_within": within[0] if within else None}
         monkeypatch.setattr("common.metrics.performance.summary_of_counts", lambda _, told=told: told)
         place = replace(course.after(place, RoundTotal({"n": np.ones(1)}, ("a",), ())), asks="evaluate")
         found.append(place.since)
