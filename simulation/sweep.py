@@ -126,7 +126,7 @@ def table(whole: Mapping[str, Any]) -> Sheet:
             row["run"], *row["settings"].values(), _number(validation),
             intervals.format_interval(means["federated"]["auc"], means["federated"].get("auc_interval")),
             *map(_number, areas),
-            f"{intervals.signed(gap['auc'])} ({' to '.join(map(intervals.signed, gap['interval']))})" if gap else "–",
+            f"{intervals.with_sign(gap['auc'])} ({' to '.join(map(intervals.with_sign, gap['interval']))})" if gap else "–",
         )  # fmt: skip
     return sheet
 

@@ -140,7 +140,7 @@ def format_interval(value: float | None, interval: Sequence[float] | None, betwe
     return f"{value:.3f}" + (f"{between}({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
 
 
-def signed(value: float) -> str:
+def with_sign(value: float) -> str:
     """A difference with its sign: +0.014, −0.053."""
     return f"{value:+.3f}".replace("-", "−")
 

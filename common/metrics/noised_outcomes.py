@@ -64,7 +64,7 @@ def read(counts: Tensors, classes: int) -> dict[str, Floats]:
         histogram = np.zeros_like(histogram)
     figures = {name: np.zeros(shape) for name, shape in performance.count_shapes(classes, multilabel=False).items()}
     places, share = (np.arange(score_bins.WINDOW) + 0.5) / score_bins.WINDOW, _share_of_each_bin()
-    figures["histogram"] = np.array([[score_bins.counted(places, side @ share) for side in one] for one in histogram])
+    figures["histogram"] = np.array([[score_bins.levels(places, side @ share) for side in one] for one in histogram])
     if not histogram.any():
         return figures
     centres = (np.arange(BINS) + 0.5) * 2 * LIMIT / BINS - LIMIT

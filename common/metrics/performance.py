@@ -60,7 +60,7 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
     histogram[m, 2, LEVELS, WINDOW], within[m, 3].
 
     The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it,
-    as `score_bins.counted` does.
+    as `score_bins.levels` does.
     `within` has of every scored class 1, the AUC and its variance, or 0, 0, 0 where it is not defined.
     Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2],
     histogram [k, 2, LEVELS, WINDOW], within [k, 3].
@@ -83,7 +83,7 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
         "correct": np.array([float((predicted == labels).sum())]),
         "loss_sum": np.array([log_losses(logits, labels).sum()]) if len(labels) else np.zeros(1),
         "confusion": confusion,
-        "histogram": np.stack([[score_bins.counted(at[~of]), score_bins.counted(at[of])] for at, of in columns]),
+        "histogram": np.stack([[score_bins.levels(at[~of]), score_bins.levels(at[of])] for at, of in columns]),
         "within": np.stack([_within(*column) for column in zip(margin.T, inside.T, strict=True)]),
     }
 

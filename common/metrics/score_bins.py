@@ -72,7 +72,7 @@ def of_older(bins: NDArray[np.int64]) -> NDArray[np.int64]:
     return bin_of((bins + 0.5) * 2 * OLD_LIMIT / OLD_BINS - OLD_LIMIT)
 
 
-def counted(place: Floats, weights: Floats | None = None) -> Floats:
+def levels(place: Floats, weights: Floats | None = None) -> Floats:
     """Cases at places of the scale, float64[n], each counted as often as its weight says: float64[LEVELS, WINDOW]."""
     bins = (np.floor(place * WINDOW * FINER**level).astype(np.int64) % WINDOW for level in range(LEVELS))
     return np.stack([np.bincount(at, weights, WINDOW).astype(np.float64) for at in bins])
@@ -86,9 +86,9 @@ def rows(histogram: Floats) -> Rows:
         parts = histogram[:, level].reshape(
             2, WINDOW // FINER, FINER
         )  # bins that share numbers share all FINER of them
-        wholes, shared = parts.sum(axis=2), bins % (WINDOW // FINER)
+        wholes, part = parts.sum(axis=2), bins % (WINDOW // FINER)
         share = np.divide(parts, wholes[:, :, None], out=np.zeros_like(parts), where=wholes[:, :, None] > 0)
-        finer = counts[:, :, None] * share[:, shared]
+        finer = counts[:, :, None] * share[:, part]
         filled = finer.sum(axis=0) > 1e-9
         if filled.sum() > MOST_ROWS:
             break
