@@ -130,7 +130,7 @@ def _performance(result: Result) -> Section:
     """Figures with 95 % intervals; of single sites only where a simulation knows them."""
     counts = sentences.judging_counts(result)
     if counts is None:
-        return Section("Performance", ["Nothing was evaluated, so nothing can be said."])
+        return Section("Performance", [sentences.no_figures(result)])
     together = verdicts.TOGETHER if sentences.is_simulated(result) else "all sites together"
     rows = [_figures(together, counts["n"], counts["figures"])]
     if sentences.has_findings(result):

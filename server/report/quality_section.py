@@ -28,7 +28,7 @@ def section(result: Result) -> list[Element]:
     """The model that is judged, class by class."""
     heading, counts = el("h2", "How good it is"), sentences.judging_counts(result)
     if counts is None:
-        return [heading, el("p", "Nothing was evaluated, so nothing can be said.")]
+        return [heading, el("p", sentences.no_figures(result))]
     is_simulated = sentences.is_simulated(result)
     on = "the test cases" if is_simulated else "the validation cases of all sites, summed"
     pooled_counts = result["counts"]["test"].get("pooled") if is_simulated else None

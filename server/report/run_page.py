@@ -151,7 +151,7 @@ def _learning(result: Result) -> list[Element]:
     void = [r["round"] for r in federated if r["void"]]
     charts_element = rounds_table.curves(runs, _legend(runs), void, sentences.best_round(result))
     if charts_element is None:
-        return [heading, el("p", "No round was evaluated, so there is no curve.")]
+        return [heading, el("p", "There is no curve: no round has figures.")]
     elements = [heading, charts_element, el("p", sentences.choice_of_model(result), class_="soft")]
     return [*elements, rounds_table.numbers(federated, el("p", rounds_table.download(result["name"], runs)))]
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common import refusals
+from common.metrics.noised_outcomes import LEAST_OF_RARER
 from server.report import participation
 
 FEW = 100
@@ -39,12 +40,23 @@ def is_simulated(result: Result) -> bool:
 
 
 def judging_counts(result: Result) -> dict[str, Any] | None:
-    """The counts that the model is judged by: of test cases in a simulation, of the validation cases in a real run."""
+    """The counts that the model is judged by: of test cases in a simulation, of the validation cases in a real run;
+    None where nothing was counted, or under a budget so few that there are no figures."""
     counts = result.get("counts") or {}
     model_counts: dict[str, Any] | None = (
         counts["test"].get("federated") if "test" in counts else counts.get("validation")
     )
-    return model_counts
+    return model_counts if model_counts and model_counts["n"] else None
+
+
+def no_figures(result: Result) -> str:
+    """Why there are none."""
+    if result.get("privacy") and result.get("counts"):
+        return (
+            f"No figures: with the budget's noise, fewer than {LEAST_OF_RARER} validation cases are counted of the "
+            "rarer class, and of so few they would be noise. Compare the model at each site with its own cases."
+        )
+    return "Nothing was evaluated, so nothing can be said."
 
 
 def figures(result: Result) -> dict[str, Any]:
@@ -120,7 +132,7 @@ def limits(result: Result) -> list[str]:
     """What the model is not good for, and what to doubt; first what was found in the data."""
     texts = [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in result.get("doubts", ())]
     texts.append("It is research software, not a medical device: no decision about a patient may rest on it.")
-    texts += _of_the_data(result) if is_simulated(result) else _of_a_real_run()
+    texts += _of_the_data(result) if is_simulated(result) else _of_a_real_run(result)
     texts += _small_numbers(result)
     labels = ", ".join(result["labels"])
     only = f"It knows these answers alone: {labels}. Whatever else an image shows gets one of them."
@@ -152,10 +164,13 @@ def _of_the_data(result: Result) -> list[str]:
     return texts
 
 
-def _of_a_real_run() -> list[str]:
-    return [
+def _of_a_real_run(result: Result) -> list[str]:
+    flatter = (
         "The figures are on validation cases, which also chose the best round and the operating point: they flatter "
-        "the model. It was not tested on cases held apart.",
+        "the model. It was not tested on cases held apart."
+    )
+    return [
+        flatter if judging_counts(result) else no_figures(result),
         "How it does at each single site is not known here, since only sums leave the sites: at some site, or for some "
         "group of patients, it may do much worse. Test it on your own cases before any use.",
         "What the sites' own checks found in their images (people who are not known, near-duplicates, few cases of a "

@@ -138,6 +138,10 @@ def test_hospitals_train_a_network_under_a_budget_and_pay_for_it_as_a_whole(cons
     result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     assert result["privacy"]["spent"]["training"] == pytest.approx(3.0)
     assert result["privacy"]["mechanism"].startswith("DP-SGD at every site")
+    report = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert report.count("No figures: with the budget's noise, fewer than 100 validation cases are counted") == 2
+    assert ", 0 validation cases" not in report
+    assert "they flatter" not in report
 
     asked = Namespace(models=[run.name], fingerprint=None, name="again", dataset=None, cohort="", purpose=None, days=30)
     evaluation = draw_up(consortium.home, asked)
