@@ -55,8 +55,8 @@ MEMBERS = (550, 1800, 3500)
 """Training images; a row has 785 numbers."""
 FEW = 200
 """Training images where an image is completed: fewer than the pixels that are known."""
-TRIED, REFERENCE, TARGETS = 300, 1200, 40
-"""Members, and as many others, that are tried; other images that the likelihoods go by; images that are to be read."""
+TRIED, TARGETS = 300, 40
+"""Members, and as many others, that are tried; images that are to be read."""
 STEEP = 1e9
 
 
@@ -225,7 +225,7 @@ def likelihood(seen: Seen, others: Cases) -> float:
     Nothing is written out: of second moments an image adds 308,505 numbers, but products of two are (z·z')².
     """
     half = min(TRIED, len(seen.members))
-    tried = [_part(seen.members, slice(half)), _part(others, slice(half)), _part(others, slice(half, half + REFERENCE))]
+    tried = [_part(seen.members, slice(half)), _part(others, slice(half)), _part(others, slice(half, None))]
     z, r = np.concatenate([seen.z(part) for part in tried]), np.concatenate([seen.residuals(part) for part in tried])
     x = np.concatenate([seen.model.unit_rows(part.images[:].reshape(len(part), -1)) for part in tried])
     counted = np.column_stack([x, np.full(len(x), COUNT)]) / LENGTH
