@@ -34,6 +34,7 @@ from common.trust.release import VERSION  # noqa: E402
 from server.consortium import certificate, membership, publishing, root_key  # noqa: E402
 from server.consortium.home import Home  # noqa: E402
 from server.processes.process_table import left_running  # noqa: E402
+from server.runs.run import Run  # noqa: E402
 from server.service.certificate_keeper import CertificateKeeper  # noqa: E402
 from tests.admitted import home_of  # noqa: E402
 from tests.deployment.federation import free_port  # noqa: E402
@@ -51,7 +52,8 @@ class Consortium(Mixed):
 
     def submit(self, *overrides: str) -> str:
         """A plan that the roots of the moment sign."""
-        return super().submit(*overrides, *self.roots)
+        self.server("run", str(self.config), *overrides, "--no-follow", *self.roots)
+        return Run.find(Home(self.home)).name
 
     def restart(self) -> None:
         """End the coordinator in order, and start it again."""
