@@ -100,7 +100,10 @@ def _schedule(home: Home, stop: threading.Event) -> None:
 def _tell(home: Home, stop: threading.Event) -> None:
     last_problem = ""
     while not stop.wait(TELL_EVERY_S):
-        problem = send_notices(home, time.time())
+        try:
+            problem = send_notices(home, time.time())
+        except Exception as error:  # a defect of ours: the next notice may still go
+            problem = f"notices fail by a defect of ours, {type(error).__name__}: {error}"
         if problem and problem != last_problem:
             log.warning("%s", problem)
         last_problem = problem
