@@ -49,6 +49,8 @@ class Consortium(Mixed):
 
     roots: tuple[str, ...] = ()
     """What names the roots' keys on a command line."""
+    after_backup = 0
+    """Rounds that a restored coordinator knows nothing of."""
 
     def submit(self, *overrides: str) -> str:
         """A plan that the roots of the moment sign."""
@@ -141,11 +143,13 @@ def is_lost(consortium: Consortium, run: str) -> tuple[str, ...]:
     wait_for(lambda: len(consortium.rounds(run)) >= rounds + 2 or over(consortium, run), RECOVERY_S * 4)
     consortium.processes["server"].kill()
     consortium.processes["server"].wait(60)
+    rounds = len(consortium.rounds(run))
     for process in left_running(consortium.home / "live" / "log"):
         with suppress(psutil.NoSuchProcess):
             process.kill()
     shutil.rmtree(consortium.home)
     consortium.server("restore", str(safe), "--recovery", str(key))
+    consortium.after_backup = rounds - len(consortium.rounds(run))
     consortium.server("renew", *consortium.roots)
     consortium.start("server")
     people = []
@@ -175,7 +179,7 @@ def measure(folder: Path, config: str, slower: int, only: Sequence[str] = ()) ->
     Args:
         slower: so many times as long is waited for everything.
     """
-    ledger, people, after_backup, whys = Ledger(), dict[str, list[str]](), 0, list[str]()
+    ledger, people = Ledger(), dict[str, list[str]]()
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     before = other_tree(folder / "before", BEFORE, commented, "common/algorithms/solver.py", "client/training/site.py")
     other_tree(folder / "after", VERSION, commented)
@@ -190,11 +194,10 @@ def measure(folder: Path, config: str, slower: int, only: Sequence[str] = ()) ->
             if only and name not in only:
                 continue
             run = running(consortium, ledger, run, slower)
-            known, started = ledger.take(consortium, run), time.monotonic()
+            ledger.take(consortium, run)
+            started = time.monotonic()
             people[name] = list(operate(consortium, run))
             now = len([record for record in consortium.rounds(run) if not record["void"]])
-            if operate is is_lost:
-                after_backup = max(0, known - now)
             end = now + 2
             with suppress(TimeoutError):
                 wait_for(lambda run=run, end=end: ledger.take(consortium, run) >= end or over(consortium, run),
@@ -209,7 +212,7 @@ def measure(folder: Path, config: str, slower: int, only: Sequence[str] = ()) ->
         whys = [consortium.state(name)["why"] for name in ledger.ended_otherwise]
         outcome = {
             "operations": len(people), "completed_rounds_lost": ledger.lost(consortium),
-            "rounds_after_the_backup": after_backup, "sites_that_needed_a_person": people,
+            "rounds_after_the_backup": consortium.after_backup, "sites_that_needed_a_person": people,
             "runs_finished": f"{len(ledger.finished)} of {len(ledger.finished) + len(ledger.ended_otherwise)}",
             "runs_of_other_bits_than_replayed": len(other_bits(consortium, ledger.finished)), "ended_otherwise": whys,
         }  # fmt: skip
