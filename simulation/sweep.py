@@ -87,13 +87,11 @@ def _config(path: Path, overrides: Sequence[str], settings: Mapping[str, str]) -
 
 
 def _validation(result: Mapping[str, Any]) -> dict[str, float | None]:
-    """By repetition the validation AUC of the model that was kept."""
+    """By repetition the validation AUC of the model that was kept: the mean of the sites' own, where any has one."""
     rounds = {str(seed["seed"]): seed["best_round"] for seed in result["seeds"]}
-    return {
-        str(r["seed"]): (r["validation"] or {}).get("auc")
-        for r in result["rounds"]
-        if r["round"] == rounds[str(r["seed"])]
-    }
+    kept = {str(r["seed"]): r["validation"] or {} for r in result["rounds"] if r["round"] == rounds[str(r["seed"])]}
+    areas = {seed: (figures.get("auc_within"), figures.get("auc")) for seed, figures in kept.items()}
+    return {seed: together if within is None else within for seed, (within, together) in areas.items()}
 
 
 def _tests(result: Mapping[str, Any]) -> dict[str, float | None]:
@@ -126,7 +124,7 @@ def table(whole: Mapping[str, Any]) -> Sheet:
             row["run"], *row["settings"].values(), _number(validation),
             intervals.format_interval(means["federated"]["auc"], means["federated"].get("auc_interval")),
             *map(_number, areas),
-            f"{intervals.with_sign(gap['auc'])} ({' to '.join(map(intervals.with_sign, gap['interval']))})" if gap else "–",
+            _with_ends(gap) if gap else "–",
         )  # fmt: skip
     return sheet
 
@@ -143,6 +141,11 @@ def choice(whole: Mapping[str, Any]) -> str:
         f"{_number(outcome['auc'])}{sd} on test cases, which took no part in it: report this, not the best of the "
         "table."
     )
+
+
+def _with_ends(gap: Mapping[str, Any]) -> str:
+    low, high = map(intervals.with_sign, gap["interval"])
+    return f"{intervals.with_sign(gap['auc'])} ({low} to {high})"
 
 
 def _number(value: float | None) -> str:

@@ -69,7 +69,7 @@ class Watch:
         if self._timed_from is None or self._done <= self._timed_from[1]:
             return ""
         started, already = self._timed_from
-        seconds = (now - started) * (self._total - self._done) / (self._done - already)
+        seconds = (now - started) * max(0.0, self._total - self._done) / (self._done - already)
         return f", about {duration(seconds)} left"
 
 

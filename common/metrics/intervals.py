@@ -142,7 +142,7 @@ def format_interval(value: float | None, interval: Sequence[float] | None, betwe
 
 def with_sign(value: float) -> str:
     """A difference with its sign: +0.014, −0.053."""
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
 
 
 def _crossing(excess: Any, inner: float, outer: float) -> float:

@@ -67,7 +67,7 @@ def figure(value: float | None, interval: Sequence[float] | None = None, deviati
 
 
 def _decimal(value: float) -> Element:
-    return _data(value, f"{value:.3f}".replace("-", "−"))
+    return _data(value, f"{round(value, 3) + 0.0:.3f}".replace("-", "−"))
 
 
 def count(value: float) -> Element:

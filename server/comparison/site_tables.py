@@ -9,6 +9,8 @@ from server.report.quality_section import with_interval
 from server.report.sentences import Result
 
 WAYS = ("local", "left_out", "federated", "personalised", "pooled")
+OPEN = 4
+"""Of more runs what the differences say is folded away: a sweep has a dozen."""
 
 
 def section(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
@@ -24,9 +26,10 @@ def section(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     ]  # fmt: skip
     head = ["run", "trained", *sites, verdicts.MEAN, verdicts.TOGETHER]
     items = [el("li", el("b", name), ": ", text) for name, r in runs for text in sayings(r)]
+    folded = el("details", el("summary", f"What the differences say: {len(items)} sentences"), el("ul", *items))
     return [
         el("h2", "Site by site"), table("AUC on test cases, with 95 % intervals", head, rows),
-        *([el("ul", *items)] if items else []),
+        *([el("ul", *items) if len(runs) <= OPEN else folded] if items else []),
     ]  # fmt: skip
 
 
