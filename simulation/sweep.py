@@ -89,8 +89,8 @@ def _config(path: Path, overrides: Sequence[str], settings: Mapping[str, str]) -
 def _validation(result: Mapping[str, Any]) -> dict[str, float | None]:
     """By repetition the validation AUC of the model that was kept: the mean of the sites' own, where any has one."""
     rounds = {str(seed["seed"]): seed["best_round"] for seed in result["seeds"]}
-    kept = {str(r["seed"]): r["validation"] or {} for r in result["rounds"] if r["round"] == rounds[str(r["seed"])]}
-    areas = {seed: (figures.get("auc_within"), figures.get("auc")) for seed, figures in kept.items()}
+    best = {str(r["seed"]): r["validation"] or {} for r in result["rounds"] if r["round"] == rounds[str(r["seed"])]}
+    areas = {seed: (figures.get("auc_within"), figures.get("auc")) for seed, figures in best.items()}
     return {seed: together if within is None else within for seed, (within, together) in areas.items()}
 
 

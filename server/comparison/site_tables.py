@@ -26,7 +26,7 @@ def section(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     ]  # fmt: skip
     head = ["run", "trained", *sites, verdicts.MEAN, verdicts.TOGETHER]
     items = [el("li", el("b", name), ": ", text) for name, r in runs for text in sayings(r)]
-    folded = el("details", el("summary", f"What the differences say: {len(items)} sentences"), el("ul", *items))
+    behind = el("details", el("summary", f"What the differences say: {len(items)} sentences"), el("ul", *items))
     return [
         el("h2", "Site by site"), table("AUC on test cases, with 95 % intervals", head, rows),
         *([el("ul", *items) if len(runs) <= OPEN else folded] if items else []),
