@@ -26,10 +26,11 @@ def section(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     ]  # fmt: skip
     head = ["run", "trained", *sites, verdicts.MEAN, verdicts.TOGETHER]
     items = [el("li", el("b", name), ": ", text) for name, r in runs for text in sayings(r)]
-    behind = el("details", el("summary", f"What the differences say: {len(items)} sentences"), el("ul", *items))
+    differences = [el("ul", *items)] if items else []
+    if len(runs) > OPEN:
+        differences = [el("details", el("summary", f"What the differences say: {len(items)} sentences"), *differences)]
     return [
-        el("h2", "Site by site"), table("AUC on test cases, with 95 % intervals", head, rows),
-        *([el("ul", *items) if len(runs) <= OPEN else folded] if items else []),
+        el("h2", "Site by site"), table("AUC on test cases, with 95 % intervals", head, rows), *differences,
     ]  # fmt: skip
 
 
