@@ -92,7 +92,7 @@ def plan(report: Tree, me: PageUser) -> list[Child]:
 def _budget(words: str) -> Child:
     """The promise of a plan's budget; that there is none, as a warning."""
     head, _, rest = words.partition("  ")
-    return el("p", rest[:1].upper() + rest[1:]) if head == "PRIVACY" else _warn(f"{head.capitalize()}. ", rest)
+    return el("p", rest) if head == "PRIVACY" else _warn(f"{head.capitalize()}. ", rest)  # it begins with ε, no E
 
 
 _COLOURS = {"undecided": "waiting", "approved": "running", "running": "running", "finished": "finished",
