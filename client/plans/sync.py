@@ -9,6 +9,7 @@ from typing import Any
 from client.connection.gateway_client import GatewayClient
 from client.connection.proxy import of_site
 from client.connection.retry import ConnectionStatus
+from client.dataset.for_plan import refuse_unready
 from client.home import Home
 from client.plans import judge, plan_plugins
 from client.plans.coordinator_address import take_address
@@ -58,12 +59,10 @@ def refresh(
             files = _take(home, board := gateway.board(), new_plan)
             _note_stages(home, board.get("stages"), files)
             over(frozenset(digest for file, digest in digests.items() if file not in files))
-            for plan in PlanInbox(home).plans():
-                decision = PlanInbox(home).decision(plan)
-                if decision and not PlanInbox(home).is_delivered(plan):
-                    _deliver(home, gateway, decision)
+            open_plans = [plan for plan in PlanInbox(home).plans() if plan.document.encode() in files]
+            problem = _deliver_all(home, gateway, open_plans)
             Witness(home).look(gateway)
-        return ""
+        return problem
     except (ConsiliumError, OSError) as error:
         return str(error)
 
@@ -199,6 +198,7 @@ def approve_by_rule(home: Home, but: Collection[str] = ()) -> list[tuple[RunPlan
         if plan.digest in but or PlanInbox(home).decision(plan) or judge.objection(home, plan):
             continue
         try:
+            refuse_unready(home, plan)
             decide(home, plan, "approve", "policy.plans of this site is approve")
         except (ConsiliumError, OSError) as error:  # of one plan: the next may fit
             failures.append((plan, error))
@@ -206,6 +206,19 @@ def approve_by_rule(home: Home, but: Collection[str] = ()) -> list[tuple[RunPlan
         facts = {"digest": plan.digest, "purpose": plan.content.purpose}
         home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
     return failures
+
+
+def _deliver_all(home: Home, gateway: GatewayClient, plans: Iterable[RunPlan]) -> str:
+    """Send what was decided and has not come yet; what was not taken, if so. One that is not keeps no other."""
+    problem = ""
+    for plan in plans:
+        decision = PlanInbox(home).decision(plan)
+        if decision and not PlanInbox(home).is_delivered(plan):
+            try:
+                _deliver(home, gateway, decision)
+            except ConsiliumError as error:
+                problem = problem or str(error)
+    return problem
 
 
 def _deliver(home: Home, gateway: GatewayClient, decision: Decision) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,18 @@ def test_a_plan_that_the_coordinator_names_no_more_is_over(hospitals: Hospitals)
     sync.refresh(home)
     assert plan_state.plan_state(home, plan).state == "over"
     assert plan_state.plan_state(home, plan, plan.content.expires_s + 1).state == "over"
+
+
+def test_a_decision_that_the_coordinator_takes_no_more_keeps_no_other_from_it(hospitals: Hospitals) -> None:
+    home, inbox = hospitals.sites[HERE], PlanInbox(hospitals.sites[HERE])
+    (first, run), (second, _) = begin(hospitals, "first"), begin(hospitals, "second")
+    sync.refresh(home)
+    for plan in (first, second):
+        decide(home, plan, "approve", "")
+    put(run, stage="stopped", ended_s=2e9)
+    line = SimpleNamespace(decision=lambda content: FolderSiteApi(hospitals.home).take_decision(HERE, content))
+    assert "over" in sync._deliver_all(home, line, (first, second))
+    assert (inbox.is_delivered(first), inbox.is_delivered(second)) == (False, True)
 
 
 @pytest.mark.parametrize(
