@@ -15,7 +15,7 @@ from client.plans.decide import decide
 from client.setup import plan_checks
 from client.training import hospital_site
 from common.config import Npz
-from common.errors import DataError
+from common.errors import LabelError
 from common.plans.plan import RunPlan
 from tests.attacks.honest import honest_beginning
 from tests.attacks.hospitals import ALL, SIX, SVM, Hospitals
@@ -65,5 +65,5 @@ def test_it_trains_with_the_others_and_check_says_what_it_means(hospitals: Hospi
 
 def test_another_label_than_the_plan_has_is_refused(hospitals: Hospitals) -> None:
     write(hospitals, {"kind": "encrypted", "path": "sets/chest", "groups": {"disease": "sick"}})
-    with pytest.raises(DataError, match=r"label 'sick' is none of data\.labels"):
+    with pytest.raises(LabelError, match="'sick' is none of these. Say what stands for what"):
         decide(hospitals.sites[WHERE], plan_of(hospitals), "approve", "")
