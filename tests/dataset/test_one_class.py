@@ -65,5 +65,5 @@ def test_it_trains_with_the_others_and_check_says_what_it_means(hospitals: Hospi
 
 def test_another_label_than_the_plan_has_is_refused(hospitals: Hospitals) -> None:
     write(hospitals, {"kind": "encrypted", "path": "sets/chest", "groups": {"disease": "sick"}})
-    with pytest.raises(LabelError, match="'sick' is none of these. Say what stands for what"):
+    with pytest.raises(LabelError, match=r"'sick' is none of these\. Say what stands for what"):
         decide(hospitals.sites[WHERE], plan_of(hospitals), "approve", "")
