@@ -12,18 +12,21 @@ from pathlib import Path
 import pytest
 
 LONGEST = (
+    "house/test_extending.py",
     "connection/test_node.py",
-    "attacks/test_next_to_the_same.py",
-    "federation/test_simulate.py",
-    "gateway/test_fast_path.py",
-    "attacks/test_evaluated_before.py",
+    "gateway/test_hostile_coordinator.py",
+    "runs/test_runs.py",
+    "superlink/test_hospitals.py",
+    "privacy/test_budgeted_plans.py",
+    "page/test_hospital_page.py",
     "attacks/test_promise_changed_cohort.py",
-    "comparison/test_comparison.py",
-    "runs/test_stopped_early.py",
-    "attacks/test_promise_lock.py",
-    "attacks/test_approvals.py",
-    "attacks/test_promise_gram.py",
-    "dataset/test_from_disk.py",
+    "privacy/test_account_kills.py",
+    "pacs/test_peers.py",
+    "federation/test_simulate.py",
+    "catalogue/test_catalogue_page.py",
+    "patients/test_patients.py",
+    "attacks/test_next_to_the_same.py",
+    "access/test_accounts.py",
 )
 """Each more than ten seconds of one processor, the longest first."""
 

@@ -57,7 +57,9 @@ def keep_made(what: Hashable, folder: Path) -> None:
 def copy_of_one_made(what: Hashable, folder: Path) -> bool:
     """Copy the folders that were kept; false if there are none."""
     if what in _MADE:
+        mode = folder.stat().st_mode  # which the copy would change to that of a temporary folder
         shutil.copytree(_MADE[what].name, folder, dirs_exist_ok=True)
+        folder.chmod(mode)
     return what in _MADE
 
 

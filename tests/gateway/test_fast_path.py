@@ -309,6 +309,7 @@ def test_a_node_that_the_coordinator_does_not_know_by_its_id_comes_back_under_it
         until(lambda: lisbon.id in set(grid.get_node_ids()))
 
 
+@pytest.mark.slow
 def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ CNN = replace(resume.CNN, more=(*SHORT, "federation.rounds=6"))
 SVM = replace(resume.SVM, more=SHORT)
 
 
-@pytest.mark.parametrize("case", [pytest.param(CNN, marks=pytest.mark.slow), SVM], ids=["cnn", "svm"])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [CNN, SVM], ids=["cnn", "svm"])
 def test_a_run_killed_at_a_random_moment_and_resumed_gives_the_same_bits(case: resume.Case, tmp_path: Path) -> None:
     outcome = resume.measure(case, 1, tmp_path, random.Random(3), repeats=0)  # the resumed run is a second one already
     assert outcome["differs"] == []
