@@ -63,7 +63,7 @@ def _checks(caption: str, checks: list[Tree]) -> Child:
 
 
 def models(catalogue: CommandAnswer, worth: list[Tree] | None) -> list[Child]:
-    """The models that partners offer, and what those are worth here that were compared.
+    """The models of the catalogue, this hospital's own among them, and what those are worth here that were compared.
 
     Args:
         catalogue: of `catalogue --json`.
@@ -77,7 +77,7 @@ def models(catalogue: CommandAnswer, worth: list[Tree] | None) -> list[Child]:
     if worth == []:
         body.append(el("p", "No model was compared here yet: ", el("code", "python -m client compare MODEL"),
                        class_="lead"))  # fmt: skip
-    body.append(el("h2", "Offered by partners"))
+    body.append(el("h2", "Offered in the consortium"))
     try:
         entries = [entry for entry in catalogue.json() if entry["kind"] == "model"]
     except ConsiliumError as error:
