@@ -163,7 +163,7 @@ def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> 
     looks = list[ExchangeProgress]()
     with hospitals(consortium) as grid:
         transport = FlowerTransport(grid, nodes(consortium, grid), digest, on_progress=looks.append)
-        outcomes = dict(transport.exchange(dict.fromkeys(NAMES, request), 10.0))
+        outcomes = dict(transport.exchange(dict.fromkeys(NAMES, request), 60.0))
     assert outcomes.keys() == set(NAMES)
     told = {site: outcome.code for site, outcome in outcomes.items() if isinstance(outcome, Refusal)}
     assert told == looks[-1].refused
@@ -296,9 +296,9 @@ def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
 def test_a_node_that_has_no_site_says_so_in_its_own_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with grid_of({0: site_edge.app}) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
-        assert list(transport.exchange({"Lisbon": PRESENT}, 10.0)) == [("Lisbon", Refusal("CONFIG"))]
+        assert list(transport.exchange({"Lisbon": PRESENT}, 60.0)) == [("Lisbon", Refusal("CONFIG"))]
     assert 'expected home="FOLDER"' in caplog.text
     with grid_of({0: site_edge.app}, {0: {"home": str(tmp_path)}}) as grid:
         transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
-        assert [outcome for _, outcome in transport.exchange({"Lisbon": PRESENT}, 10.0)] == [Refusal("CONFIG")]
+        assert [outcome for _, outcome in transport.exchange({"Lisbon": PRESENT}, 60.0)] == [Refusal("CONFIG")]
     assert "is not known here" in caplog.text or "no site.yaml" in caplog.text
