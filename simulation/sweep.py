@@ -124,7 +124,7 @@ def table(whole: Mapping[str, Any]) -> Sheet:
             row["run"], *row["settings"].values(), _number(validation),
             intervals.format_interval(means["federated"]["auc"], means["federated"].get("auc_interval")),
             *map(_number, areas),
-            _with_ends(gap) if gap else "–",
+            intervals.format_difference(gap["auc"], gap["interval"]) if gap else "–",
         )  # fmt: skip
     return sheet
 
@@ -141,11 +141,6 @@ def choice(whole: Mapping[str, Any]) -> str:
         f"{_number(outcome['auc'])}{sd} on test cases, which took no part in it: report this, not the best of the "
         "table."
     )
-
-
-def _with_ends(gap: Mapping[str, Any]) -> str:
-    low, high = map(intervals.with_sign, gap["interval"])
-    return f"{intervals.with_sign(gap['auc'])} ({low} to {high})"
 
 
 def _number(value: float | None) -> str:

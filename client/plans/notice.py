@@ -19,8 +19,7 @@ def send_notices(home: Home) -> str:
     """Tell of every plan that waits and was not told of yet; what went wrong, if something did: it is tried again."""
     try:
         notices = home.settings.notices
-        is_anybody = home.settings.policy.plans == "ask" and (notices.mail or notices.webhook)
-        plans = [*PlanInbox(home).plans()] if is_anybody else []
+        plans = [*PlanInbox(home).plans()] if home.settings.policy.plans == "ask" and notices.ways else []
     except ConsiliumError as error:
         return str(error)
 
@@ -31,7 +30,7 @@ def send_notices(home: Home) -> str:
     problems = []
     for plan in plans:
         before = PlanInbox(home).notices(plan)
-        if plan_state(home, plan).state != "undecided":
+        if notices.ways <= set(before) or plan_state(home, plan).state != "undecided":
             continue
         ways, whys = send_by_all(notices, find, notice_of(home, plan), before)
         problems += [f"{home.folder / 'site.yaml'}: {why}" for why in whys]

@@ -140,9 +140,10 @@ def format_interval(value: float | None, interval: Sequence[float] | None, betwe
     return f"{value:.3f}" + (f"{between}({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
 
 
-def with_sign(value: float) -> str:
-    """A difference with its sign: +0.014, −0.053."""
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+def format_difference(value: float, interval: Sequence[float]) -> str:
+    """A difference with its sign, and its interval: +0.013 (−0.045 to +0.071)."""
+    mean, low, high = (f"{round(each, 3) + 0.0:+.3f}".replace("-", "−") for each in (value, *interval))
+    return f"{mean} ({low} to {high})"
 
 
 def _crossing(excess: Any, inner: float, outer: float) -> float:

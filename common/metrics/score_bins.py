@@ -83,9 +83,8 @@ def rows(histogram: Floats) -> Rows:
     bins = np.flatnonzero(histogram[:, 0].sum(axis=0))
     counts, width = histogram[:, 0][:, bins], 1 / WINDOW
     for level in range(1, LEVELS):
-        parts = histogram[:, level].reshape(
-            2, WINDOW // FINER, FINER
-        )  # bins that share numbers share all FINER of them
+        # Bins that share numbers share all FINER of them.
+        parts = histogram[:, level].reshape(2, WINDOW // FINER, FINER)
         wholes, part = parts.sum(axis=2), bins % (WINDOW // FINER)
         share = np.divide(parts, wholes[:, :, None], out=np.zeros_like(parts), where=wholes[:, :, None] > 0)
         finer = counts[:, :, None] * share[:, part]

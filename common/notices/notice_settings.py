@@ -41,3 +41,8 @@ class Notices(Frozen):
 
     mail: MailNotice | None = None
     webhook: WebhookNotice | None = None
+
+    @property
+    def ways(self) -> frozenset[str]:
+        """By which people are told."""
+        return frozenset(name for name in ("mail", "webhook") if getattr(self, name))

@@ -5,6 +5,7 @@ from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, el, table
 from server.report import sentences, verdicts
+from server.report.charts import spelled
 from server.report.quality_section import with_interval
 from server.report.sentences import Result
 
@@ -20,7 +21,7 @@ def section(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
         return []
     sites = list(dict.fromkeys(site for _, r in runs for site in r["sites"]))
     rows: list[list[Child]] = [
-        [name, way.replace("_", " "), *(_cell(r, site, way) for site in sites),
+        [name, spelled(way), *(_cell(r, site, way) for site in sites),
          with_interval(r["sites_mean"][way], "auc"), with_interval(r["test"][way], "auc")]
         for name, r in runs for way in WAYS if way in r["test"]
     ]  # fmt: skip

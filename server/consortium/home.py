@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from pydantic import Field, ValidationError, model_validator
@@ -70,6 +71,10 @@ class ConsortiumSettings(Frozen):
     def own_host(self) -> str:
         """Where the gateway answers to this machine itself."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.listen, self.listen)  # noqa: S104 compared, not listened on
+
+    def to_yaml(self) -> bytes:
+        """As `consortium.yaml` says it."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False).encode()
 
     @classmethod
     def parse(cls, content: object) -> Self:

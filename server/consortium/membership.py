@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
@@ -80,8 +79,7 @@ def begin(
     first = Roster(settings.consortium, 1, _until(days), policy, ())
     outcome = _sign(home, "init", "first-roster", first, keys)
     # Last: the folder is a consortium when this file is there.
-    text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
-    tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
+    tensorfile.write_atomically(home.folder / "consortium.yaml", settings.to_yaml())
     return outcome
 
 

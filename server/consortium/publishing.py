@@ -3,8 +3,6 @@
 import time
 from contextlib import AbstractContextManager
 
-import yaml
-
 from common.cli import terminal
 from common.errors import ConfigError, PolicyError
 from common.storage import tensorfile
@@ -102,8 +100,7 @@ def _finish_move(home: Home, request: SigningRequest, rest: Rest) -> str:
     (paper,) = (paper for paper in request.papers if paper.kind == "address")
     before = home.settings
     settings = ConsortiumSettings.parse(before.model_dump() | {"address": rest["address"], "port": rest["port"]})
-    text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
-    tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
+    tensorfile.write_atomically(home.folder / "consortium.yaml", settings.to_yaml())
     certificate.write(home, certificate.DAYS, before.host)  # for the old address too, while sites still come by it
     tensorfile.write_atomically(home.moved, paper.file)
     return (

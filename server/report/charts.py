@@ -19,6 +19,11 @@ STYLES = {"federated": 0, "pooled": 1, "personalised": 2, "local": 3, "noiseless
 Point = tuple[float, float]
 
 
+def spelled(approach: str) -> str:
+    """An approach as people read it: left out."""
+    return approach.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Axis:
     """One axis with what it shows, in data's units."""
@@ -237,6 +242,6 @@ def areas(
             marks.append(el("line", x1=at(interval[0]), x2=at(interval[1]), y1=y, y2=y, class_="whisker s0"))
         for a in reversed(approaches):
             if (area := row[a]["auc"]) is not None:
-                marks.append(marker(at(area), y, STYLES[a], f"{name}, {a.replace('_', ' ')}: {area:.3f}"))
+                marks.append(marker(at(area), y, STYLES[a], f"{name}, {spelled(a)}: {area:.3f}"))
     axis_name = el("text", axis.label, x=WIDTH / 2, y=height + 34, text_anchor="middle", class_="axis")
     return picture(title, "The same figures are in the table below.", WIDTH, height + 40, *marks, axis_name)

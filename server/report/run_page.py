@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, bullet_list, contents, count, document, el, figure, seconds, size, style, table
 from server.report import charts, cross_site_table, quality_section, rounds_table, sentences, verdicts
-from server.report.charts import STYLES
+from server.report.charts import STYLES, spelled
 from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
@@ -191,7 +191,7 @@ def _sites(result: Result) -> list[Element]:
         ]
     names, rows = approaches(result), [*result["sites"].items(), (verdicts.MEAN, result["sites_mean"])]
     chart = charts.areas("AUC of every approach at every site", rows, names)
-    legend = charts.legend([(STYLES[a], f"{_spelled(a)}: {MEANING[a]}") for a in names])
+    legend = charts.legend([(STYLES[a], f"{spelled(a)}: {MEANING[a]}") for a in names])
     is_common = result["config"]["sites"]["test_on"] == "common"
     rows_shown: list[list[Child]] = [
         [
@@ -220,7 +220,7 @@ def _sites(result: Result) -> list[Element]:
             rows_shown.append(row)
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     head, foot = (
-        ["site", "training cases", "test cases", *map(_spelled, names), *map(_against, result.get("differences", ()))],
+        ["site", "training cases", "test cases", *map(spelled, names), *map(_against, result.get("differences", ()))],
         len(rows_shown) - len(result["sites"]),
     )
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
@@ -229,11 +229,7 @@ def _sites(result: Result) -> list[Element]:
 
 def _against(pair: str) -> str:
     """The head of a difference's column: federated − alone."""
-    return _spelled(pair).replace("local", "alone").replace("-", " − ")
-
-
-def _spelled(way: str) -> str:
-    return way.replace("_", " ")
+    return spelled(pair).replace("local", "alone").replace("-", " − ")
 
 
 def _differences(result: Result, site: str | None) -> list[Child]:

@@ -119,7 +119,7 @@ def _verdict(pair: str, gaps: Mapping[str, Any]) -> str:
     else:
         text = (
             f"not told apart from {other} by these test cases: on average "
-            f"{intervals.with_sign(mean['auc'])} ({intervals.with_sign(low)} to {intervals.with_sign(high)}) of AUC"
+            f"{intervals.format_difference(mean['auc'], (low, high))} of AUC"
         )
         text += f"; better at {', '.join(better)}" if better else ""
     return f"{name} {verb} {text}{_advice(against, high < 0, worse)}."

@@ -54,7 +54,7 @@ def send_notices(home: Home, now_s: float) -> str:
     """
     try:
         settings = home.settings
-        if not (settings.notices.mail or settings.notices.webhook):
+        if not settings.notices.ways:
             return ""
         path, problems = home.live / "notices.json", []
         before = read_json(path) or {}
