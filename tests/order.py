@@ -30,6 +30,9 @@ LONGEST = (
 )
 """Each more than ten seconds of one processor, the longest first."""
 
+SLOW_S = 3600
+"""How long a whole life may take before it counts as one that does not end."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """pytest-xdist would begin with the files that have most tests, which are not those that take longest."""
@@ -47,6 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The same order in every process that tests."""
     rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
 
