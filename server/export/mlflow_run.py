@@ -16,16 +16,23 @@ def write_mlflow(uri: str, folder: Path, result: Mapping[str, Any], figures: Seq
     """Log a run at a tracking URI; its id.
 
     Raises:
-        ConfigError: MLflow is not installed.
+        ConfigError: MLflow is not installed, or does not take the run.
     """
     try:
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow import MlflowClient, MlflowException
     except ImportError:
         raise ConfigError(
             "MLflow is not installed: pip install mlflow-skinny (or this program's extra `mlflow`)."
         ) from None
-    client = MlflowClient(uri)
+    try:
+        return _write(MlflowClient(uri), folder, result, figures)
+    except MlflowException as error:
+        raise ConfigError(f"--mlflow {uri}: MLflow does not take the run: {error}") from None
+
+
+def _write(client: Any, folder: Path, result: Mapping[str, Any], figures: Sequence[TrackedFigure]) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+
     experiment = client.get_experiment_by_name(result["name"])
     where = experiment.experiment_id if experiment else client.create_experiment(result["name"])
     run: str = client.create_run(where, run_name=folder.resolve().name).info.run_id

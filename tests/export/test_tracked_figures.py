@@ -1,7 +1,6 @@
 """A run's figures for other tools: what TensorBoard, MLflow and a table get are the numbers of result.json."""
 
 import csv
-import importlib.util
 import io
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -71,13 +70,14 @@ def test_event_files_hold_the_same_numbers(run: SimulatedFigures, tmp_path: Path
     assert values == {(f.tag, f.step): float(np.float32(f.value)) for f in tracked(run.result)}
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("mlflow") is None, reason="MLflow is not installed: pip install mlflow-skinny"
-)
-def test_an_mlflow_run_holds_the_same_numbers(run: SimulatedFigures, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:The ``noload``")  # MLflow, of its own tables
+def test_an_mlflow_run_holds_the_same_numbers(
+    run: SimulatedFigures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
-    uri = (tmp_path / "mlruns").as_uri()
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps the artifacts of a database
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
     said = given(run, "--mlflow", uri)
     client = MlflowClient(uri)
     logged = client.get_run(said.split()[2])
@@ -86,6 +86,13 @@ def test_an_mlflow_run_holds_the_same_numbers(run: SimulatedFigures, tmp_path: P
         history = {metric.step: metric.value for metric in client.get_metric_history(logged.info.run_id, figure.tag)}
         assert history[figure.step] == figure.value
     assert {one.path for one in client.list_artifacts(logged.info.run_id)} >= {"result.json", "report.html"}
+
+
+def test_what_mlflow_does_not_take_is_told_in_its_words(
+    run: SimulatedFigures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["figures", str(run.folder), "--mlflow", f"{tmp_path.as_uri()}/mlruns"]) == 2
+    assert "MLflow does not take the run: The filesystem tracking backend" in capsys.readouterr().err
 
 
 def test_a_tool_that_is_not_named_gets_nothing(run: SimulatedFigures) -> None:
