@@ -76,7 +76,7 @@ def compare(experiment: Experiment) -> SeedResult:
         by_class={s.name: _cases_by_class(s, len(data.labels)) for s in data.sites},
         label_counts={s.name: label_counts for s in data.sites if (label_counts := _label_counts(s))},
         counts={
-            "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
+            "validation": outcome_counts.of_sum(federated.counts, federated.threshold, experiment.config.metrics),
             "test": {way: tests.outcomes(outputs[way]) for way in models.global_models()},
         },
         blends={name: model.blend.as_json() for name, model in models.personalised.items()},

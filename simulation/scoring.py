@@ -5,7 +5,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.metrics import intervals, paired, performance
+from common.metrics import intervals, paired, performance, plugin_metric
 from common.metrics.performance import Threshold
 from common.metrics.score import Score
 from common.models import Logits
+from common.plugins import Part
 from common.storage import tensorfile
 from common.types import Cases, Labels, Places
 from server.results import outcome_counts
@@ -57,6 +58,8 @@ class TestCases:
     """Whom each shows, int64[n]."""
     at: Mapping[str, Places]
     """By site, the places of its test cases; all of them where the test is common."""
+    metrics: Sequence[Part]
+    """Further figures, of plug-ins."""
 
     @classmethod
     def of(cls, experiment: Experiment) -> "TestCases":
@@ -66,13 +69,15 @@ class TestCases:
         common = experiment.config.sites.test_on == "common"
         people = data.test.people if data.test.people is not None else every
         names = [site.name for site in data.sites]
-        return cls(data.test.labels, people, {n: every if common else np.flatnonzero(whose == n) for n in names})
+        at = {n: every if common else np.flatnonzero(whose == n) for n in names}
+        return cls(data.test.labels, people, at, experiment.config.metrics)
 
     def score(self, output: ModelOutput, site: str | None = None) -> Score:
         """A model's figures on one site's test cases, or on all."""
         here = slice(None) if site is None else self.at[site]
         labels, people = self.labels[here], self.people[here]
         figures = performance.score(output.logits[here], labels, output.threshold)
+        figures = replace(figures, plugin_figures=self._plugin_figures(output, here))
         if figures.auc is None or len(np.unique(people)) == len(people):
             return figures
         variance = paired.variance_of_auc(output.logits[here], labels, people)
@@ -81,7 +86,16 @@ class TestCases:
 
     def outcomes(self, output: ModelOutput) -> dict[str, Any]:
         """A model's outcomes on all test cases, as counts."""
-        return outcome_counts.of_cases(output.logits, self.labels, output.threshold)
+        outcome = outcome_counts.of_cases(output.logits, self.labels, output.threshold)
+        outcome["figures"] |= self._plugin_figures(output, slice(None))
+        return outcome
+
+    def _plugin_figures(self, output: ModelOutput, here: Places | slice) -> dict[str, float | None]:
+        """At the operating point, as the others."""
+        if not self.metrics:
+            return {}
+        counts = performance.count(output.logits[here], self.labels[here], output.threshold)
+        return plugin_metric.figures(self.metrics, counts)
 
     def difference(self, first: ModelOutput, second: ModelOutput, site: str) -> paired.Difference | None:
         """How much larger the second model's AUC is on a site's test cases."""

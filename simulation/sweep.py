@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from rich.console import Console
 
@@ -23,7 +24,10 @@ from common.errors import ConfigError
 from common.metrics import intervals, performance
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
+from common.web.markup import Child, el, figure
+from common.web.markup import table as page_table
 from server.comparison import comparison_page
+from server.report.quality_section import with_interval
 from simulation import Engine
 from simulation.seeds import simulate
 from simulation.shared_parts import SharedParts
@@ -78,7 +82,7 @@ def run_sweep(
     whole = {"format": 1, "sweep": list(sweep), "runs": rows, "nested": nested(rows)}
     write_json(folder / "sweep.json", whole)
     if len(results) > 1:
-        tensorfile.write_atomically(folder / "sweep.html", comparison_page.page(results))
+        tensorfile.write_atomically(folder / "sweep.html", comparison_page.page(results, _choice_section(whole)))
     return whole
 
 
@@ -127,6 +131,22 @@ def table(whole: Mapping[str, Any]) -> Sheet:
             intervals.format_difference(gap["auc"], gap["interval"]) if gap else "–",
         )  # fmt: skip
     return sheet
+
+
+def _choice_section(whole: Mapping[str, Any]) -> list[Element]:
+    """What validation chose, and what it went by."""
+    of_seeds: dict[str, list[str]] = {}
+    for seed, run in whole["nested"]["chosen"].items():
+        of_seeds.setdefault(run, []).append(seed)
+    rows: list[list[Child]] = [
+        [row["run"], *(el("code", value) for value in row["settings"].values()),
+         figure(performance.mean_and_deviation(list(row["validation"].values()))["mean"]),
+         with_interval(row["sites_mean"]["federated"], "auc"), ", ".join(of_seeds.get(row["run"], ()))]
+        for row in whole["runs"]
+    ]  # fmt: skip
+    head = ["run", *whole["runs"][0]["settings"], "AUC on validation", "AUC on test", "chosen in repetition"]
+    caption = "Mean of the sites' own AUCs, federated; what is chosen goes by the validation column alone"
+    return [el("h2", "What validation chose"), el("p", choice(whole)), page_table(caption, head, rows)]
 
 
 def choice(whole: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
     return losses
 
 
-def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
+def count(logits: NDArray[Any], labels: Labels, threshold: Threshold = None) -> dict[str, Floats]:
     """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k],
     histogram[m, 2, LEVELS, WINDOW], within[m, 3].
 
@@ -64,23 +64,25 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
     `within` has of every scored class 1, the AUC and its variance, or 0, 0, 0 where it is not defined.
     Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2],
     histogram [k, 2, LEVELS, WINDOW], within [k, 3].
+
+    Args:
+        threshold: the operating point that confusion and correct are counted at; none: the largest logit decides.
     """
     if labels.ndim == 2:
-        parts = [count(*of_finding(logits, labels, j)) for j in range(labels.shape[1])]
+        points = threshold if isinstance(threshold, tuple) else (None,) * labels.shape[1]
+        parts = [count(*of_finding(logits, labels, j), point) for j, point in enumerate(points)]
         names = ("correct", "loss_sum", "histogram", "within")
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in names}
         return {"n": np.array([float(len(labels))])} | arrays | {"confusion": np.stack([p["confusion"] for p in parts])}
     k = logits.shape[1]
-    predicted = logits.argmax(axis=1)
     margin = margins(logits)
     places = score_bins.places(margin)
     inside = labels[:, None] == (np.arange(k)[None, :] if k > 2 else np.array([[1]]))
     columns = list(zip(places.T, inside.T, strict=True))
-    confusion = np.zeros((k, k))
-    np.add.at(confusion, (labels, predicted), 1.0)
+    confusion = confusion_of(logits, labels, threshold if isinstance(threshold, float) else None)
     return {
         "n": np.array([float(len(labels))]),
-        "correct": np.array([float((predicted == labels).sum())]),
+        "correct": np.array([np.trace(confusion)]),
         "loss_sum": np.array([log_losses(logits, labels).sum()]) if len(labels) else np.zeros(1),
         "confusion": confusion,
         "histogram": np.stack([[score_bins.levels(at[~of]), score_bins.levels(at[of])] for at, of in columns]),

@@ -1,7 +1,8 @@
 """Figures that plug-ins read off summed counts: nothing more leaves a site for them than for the AUC."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from common.errors import PluginError
 from common.plugins import Part, load_part, run_part
@@ -15,6 +16,11 @@ def figures(metrics: Sequence[Part], counts: Tensors) -> dict[str, float | None]
         PluginError: the function raised an error, or gave something else than a finite number or None.
     """
     return {str(part): _figure(part, counts) for part in metrics}
+
+
+def names(config: Mapping[str, Any]) -> list[str]:
+    """What a result.json calls the further figures of its configuration."""
+    return [f"{part['plugin']}:{part['name']}" for part in config.get("metrics", ())]
 
 
 def _figure(part: Part, counts: Tensors) -> float | None:

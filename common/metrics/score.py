@@ -40,9 +40,18 @@ class Score:
     """95 % confidence intervals by figure."""
     findings: tuple["Score", ...] = ()
     """Of several findings each by itself; then `n` of one is where it is known, and the figures above are means."""
+    plugin_figures: Mapping[str, float | None] = field(default_factory=dict)
+    """What plug-ins' metrics say, by `DISTRIBUTION:NAME`."""
+
+    def all_figures(self) -> dict[str, float | None]:
+        """Every figure by its name."""
+        return {name: getattr(self, name) for name in FIGURES} | dict(self.plugin_figures)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for result.json."""
-        figures = {name: getattr(self, name) for name in FIGURES}
-        whole = {"n": self.n} | class_figures.with_intervals(figures, self.intervals) | {"threshold": self.threshold}
+        whole = (
+            {"n": self.n}
+            | class_figures.with_intervals(self.all_figures(), self.intervals)
+            | {"threshold": self.threshold}
+        )
         return whole | ({"findings": [one.as_json() for one in self.findings]} if self.findings else {})

@@ -47,8 +47,12 @@ def run_names(results: Sequence[Result]) -> list[str]:
     return [f"{n} ({i + 1})" if names.count(n) > 1 else n for i, n in enumerate(names)]
 
 
-def page(results: Sequence[Result]) -> bytes:
-    """The page that compares runs."""
+def page(results: Sequence[Result], first: Sequence[Element] = ()) -> bytes:
+    """The page that compares runs.
+
+    Args:
+        first: a section that is to come before all others.
+    """
     names = run_names(results)
     heading = el("h1", f"{len(results)} runs compared")
     about = el(
@@ -56,7 +60,7 @@ def page(results: Sequence[Result]) -> bytes:
     )
     warnings = [el("p", text, class_="warn") for text in doubts(results)]
     sections = (_figures, site_tables.section, _learning, _settings, _cost)
-    body = [element for section in sections for element in section(names, results)]
+    body = [*first, *(element for section in sections for element in section(names, results))]
     end = el("p", "Research software, not a medical device.", class_="soft")
     return document("Runs compared", style(), heading, about, *warnings, contents(body), *body, end)
 

@@ -1,9 +1,9 @@
 """What the record of a run says of its cases, and of what the model reaches on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.metrics import intervals
+from common.metrics import intervals, plugin_metric
 from server.export.recorded_fact import RecordedFact, fact_of, in_words
 from server.report import sentences
 from server.report.sentences import Result
@@ -46,12 +46,14 @@ def judged_cases(result: Result) -> RecordedFact | None:
 def figures(result: Result) -> RecordedFact | None:
     """The mean of the sites' own figures where a simulation has them; else those of all validation cases together."""
     if sentences.is_simulated(result):
-        mean, whole = (_with_intervals(result[part]["federated"]) for part in ("sites_mean", "test"))
+        names = _names(result)
+        mean, whole = (_with_intervals(result[part]["federated"], names) for part in ("sites_mean", "test"))
         text = f"Mean of the sites' own, on test cases: {mean}. Over all test cases together: {whole}."
         return fact_of("sites_mean.federated, test.federated", text)
     if (counts := sentences.judging_counts(result)) is None:
         return None
-    text = f"On validation cases, which also chose round and operating point: {_with_intervals(counts['figures'])}."
+    values = _with_intervals(counts["figures"], _names(result))
+    text = f"On validation cases, which also chose round and operating point: {values}."
     return fact_of("counts.validation.figures", text)
 
 
@@ -78,7 +80,7 @@ def confusion(result: Result) -> RecordedFact | None:
 def measures(result: Result) -> RecordedFact | None:
     """Which figures there are."""
     values = sentences.figures(result)
-    return fact_of("counts", ", ".join(name for name in FIGURES if values.get(name) is not None))
+    return fact_of("counts", ", ".join(name for name in _names(result) if values.get(name) is not None))
 
 
 def uncertainty(result: Result) -> RecordedFact | None:
@@ -95,7 +97,11 @@ def external(result: Result) -> RecordedFact | None:
     )
 
 
-def _with_intervals(values: Mapping[str, Any], names: tuple[str, ...] = FIGURES) -> str:
+def _names(result: Result) -> list[str]:
+    return [*FIGURES, *plugin_metric.names(result["config"])]
+
+
+def _with_intervals(values: Mapping[str, Any], names: Sequence[str] = FIGURES) -> str:
     parts = [
         f"{name} {intervals.format_interval(values[name], values.get(f'{name}_interval'))}"
         for name in names

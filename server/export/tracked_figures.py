@@ -69,7 +69,7 @@ def _of_models(result: Mapping[str, Any]) -> Iterator[TrackedFigure]:
 def _figures(head: str, figures: Mapping[str, Any]) -> Iterator[TrackedFigure]:
     for name, value in figures.items():
         if _is_number(value):
-            yield TrackedFigure(f"{head}/{SKLEARN.get(name, name)}", 0, float(value), name)
+            yield TrackedFigure(f"{head}/{SKLEARN.get(name, name.replace(':', '/'))}", 0, float(value), name)
 
 
 def _is_number(value: object) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.metrics import plugin_metric
 from common.web.markup import Child, count, el, figure, table
 from server.report import charts, decision_curve, sentences
 from server.report.charts import STYLES
@@ -106,7 +107,9 @@ def _confusion(result: Result, counts: Any) -> list[Element]:
     )
     confusion_table[0].set("class", "confusion")
     figures: list[list[Child]] = [
-        [NAMES[f], with_interval(counts["figures"], f)] for f in NAMES if f in counts["figures"]
+        [NAMES.get(f, f), with_interval(counts["figures"], f)]
+        for f in (*NAMES, *plugin_metric.names(result["config"]))
+        if f in counts["figures"]
     ]
     follow = table("The figures that follow, with 95 % intervals", ["figure", "value"], figures)
     return [el("h3", "Confusion"), el("div", confusion_table, follow, class_="charts")]

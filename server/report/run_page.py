@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, bullet_list, contents, count, document, el, figure, seconds, size, style, table
-from server.report import charts, cross_site_table, quality_section, rounds_table, sentences, verdicts
+from server.report import charts, cross_site_table, plugin_tables, quality_section, rounds_table, sentences, verdicts
 from server.report.charts import STYLES, spelled
 from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
@@ -224,7 +224,7 @@ def _sites(result: Result) -> list[Element]:
         len(rows_shown) - len(result["sites"]),
     )
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, head, rows_shown, foot=foot), *_blends(result)]  # fmt: skip
+            table(caption, head, rows_shown, foot=foot), *plugin_tables.section(result), *_blends(result)]  # fmt: skip
 
 
 def _against(pair: str) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.metrics import class_figures, intervals, performance
+from common.metrics import class_figures, intervals, performance, plugin_metric
 from common.metrics.class_figures import ScoreTable
 from common.metrics.performance import Floats, Threshold
 from common.metrics.score_bins import BINS, bin_of
+from common.plugins import Part
 from common.types import Labels, Tensors
 
 POINTS = 2000
@@ -37,15 +38,28 @@ def of_cases(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> dict
     return _outcome(len(labels), confusion, tables)
 
 
-def of_sum(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
-    """Of counts summed over sites: with a threshold the confusion is read off the histogram, right to a bin's width."""
+def of_sum(counts: Tensors, threshold: Threshold, metrics: Sequence[Part] = ()) -> dict[str, Any]:
+    """Of counts summed over sites: with a threshold the confusion is read off the histogram, right to a bin's width.
+
+    Args:
+        metrics: of plug-ins, which see the confusion at the threshold.
+    """
+    outcome = _of_sum(counts, threshold)
+    confusion = np.array(outcome["confusion"], np.float64)
+    correct = np.trace(confusion, axis1=-2, axis2=-1).reshape(counts["correct"].shape)
+    at_point = dict(counts) | {"confusion": confusion, "correct": correct}
+    outcome["figures"] |= plugin_metric.figures(metrics, at_point)
+    return outcome
+
+
+def _of_sum(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
     histograms = counts["histogram"]
     if performance.are_findings(counts):
         points = threshold if isinstance(threshold, tuple) else (0.0,) * len(histograms)
         within = counts.get("within", np.zeros((len(histograms), 3)))
         parts = [{"n": h[:, 0].sum(keepdims=True).reshape(1), "confusion": c, "histogram": h[None], "within": w[None]}
                  for c, h, w in zip(counts["confusion"], histograms, within, strict=True)]  # fmt: skip
-        each = [of_sum(part, point) for part, point in zip(parts, points, strict=True)]
+        each = [_of_sum(part, point) for part, point in zip(parts, points, strict=True)]
         return _of_findings(int(counts["n"][0]), each) | _within(counts)
     tables = [ScoreTable.of_histogram(histogram) for histogram in histograms]
     confusion = _confusion(tables[0], threshold) if isinstance(threshold, float) else counts["confusion"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from common.metrics import intervals, performance
 from common.metrics.intervals import Interval
-from common.metrics.score import FIGURES, Score
+from common.metrics.score import Score
 
 
 def over_seeds(scores: Sequence[Sequence[Score]], independent: bool = False) -> dict[str, Any]:
@@ -15,8 +15,8 @@ def over_seeds(scores: Sequence[Sequence[Score]], independent: bool = False) -> 
         independent: the scores of a seed are on different cases, so their errors partly cancel in the mean.
     """
     figures: dict[str, Any] = {"n": scores[0][0].n}
-    for figure in FIGURES:
-        over = performance.mean_and_deviation([mean([getattr(s, figure) for s in seed]) for seed in scores])
+    for figure in scores[0][0].all_figures():
+        over = performance.mean_and_deviation([mean([s.all_figures()[figure] for s in seed]) for seed in scores])
         figures[figure] = over["mean"]
         if len(scores) > 1:
             figures[f"{figure}_sd"] = over["sd"]
@@ -33,7 +33,11 @@ def over_seeds(scores: Sequence[Sequence[Score]], independent: bool = False) -> 
 
 def _interval(seed: Sequence[Score], figure: str, independent: bool) -> Interval | None:
     """To a seed's mean of a figure."""
-    there = [(getattr(s, figure), s.intervals[figure]) for s in seed if figure in s.intervals]
+    there = [
+        (value, s.intervals[figure])
+        for s in seed
+        if figure in s.intervals and (value := s.all_figures()[figure]) is not None
+    ]
     if not independent:
         return intervals.all_together([ends for _, ends in there])
     return intervals.mean_of_independent([value for value, _ in there], [ends for _, ends in there])

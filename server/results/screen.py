@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from common.cli.terminal import Cell, Sheet
+from common.metrics import plugin_metric
 from server.results.result_json import APPROACHES, COMPARED
 
 
@@ -16,11 +17,15 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     several = len(result["seeds"]) > 1
     ways = [a.replace("_", " ") for a in approaches]
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
+    own_figures = [*titles]
+    titles |= {name: f"{name} on test cases, as above" for name in plugin_metric.names(result["config"])}
     for figure, title in titles.items():
         table = Sheet("site", "test cases", *ways, right=("test cases", *ways), title=title)
         for name, site in result["sites"].items():
-            cells = [_cell(site[a], figure, several) for a in approaches]
-            table.add(name, str(site["federated"]["n"]), *_with_best_marked(cells, site, approaches, figure))
+            texts = [_cell(site[a], figure, several) for a in approaches]
+            marks = figure in own_figures  # of a plug-in's nobody here knows which way is better
+            cells = _with_best_marked(texts, site, approaches, figure) if marks else texts
+            table.add(name, str(site["federated"]["n"]), *cells)
         table.rule()
         for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
             cases = str(result["test"]["federated"]["n"])

@@ -182,6 +182,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     parts = participation.of_rounds(outcome.sites, rounds := run.rounds(), state.best_round)
     trainers = participation.trainers(parts)
     threshold = performance.operating_point(state.best_counts, plan.training.operating_point)
+    validation = state.best_counts and outcome_counts.of_sum(state.best_counts, threshold, plan.training.metrics)
     strength = result_json.kept_strength(rounds, state.best_round)
     model = plan.training.model_for(plan.training.seeds[0])
     about = {
@@ -213,7 +214,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "best_round": state.best_round,
         "C": strength,
         "validation": performance.summary_of_counts(state.best_counts) if state.best_counts else {},
-        "counts": {"validation": outcome_counts.of_sum(state.best_counts, threshold)} if state.best_counts else {},
+        "counts": {"validation": validation} if validation else {},
         "threshold": threshold,
         "secure_aggregation": result_json.sums_over(len(outcome.sites), plan),
         "preprocess": plan.recipe,

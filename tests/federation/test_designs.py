@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,12 @@ def test_a_sweep_runs_each_combination_and_makes_what_they_share_once(
     assert whole["nested"] == {"chosen": {"1": best["run"]}, "auc": best["seeds"]["1"], "auc_sd": 0.0}
     assert best["sites_mean"]["federated"]["auc"] == pytest.approx(best["seeds"]["1"])
     assert "Chosen on validation cases" in " ".join(capsys.readouterr().out.split())
-    assert "federation.rounds=5 model.C=0.1" in (out / "sweep.html").read_text(encoding="utf-8")
+    page = (out / "sweep.html").read_text(encoding="utf-8")
+    assert "federation.rounds=5 model.C=0.1" in page
+    (row,) = re.findall(f'<tr><th scope="row">{best["run"]}</th>.*?</tr>', page)
+    assert f"{best['validation']['1']:.3f}" in row
+    assert row.endswith("<td>1</td></tr>")
+    assert page.count("Chosen on validation cases, of each repetition by itself: run " + best["run"]) == 1
     assert simulate([*command, "--resume"]) == 0
     assert len(alone) == 2 * 4  # nothing is run again
 

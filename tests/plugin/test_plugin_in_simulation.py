@@ -1,5 +1,6 @@
 """A wheel that somebody else wrote runs in a simulation, under masks, and stands in its result with its digest."""
 
+import csv
 import io
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -54,6 +55,34 @@ def test_all_four_parts_run_and_masks_do_not_change_the_figures(on_path: Path, t
     assert isinstance(figures[f"{NAME}:kappa"], float)
     other = result_of(tmp_path, OWN, "federation.strategy=fedavg", "federation.part=null")
     assert other["seeds"][0]["weights_sha256"] != result["seeds"][0]["weights_sha256"]
+
+
+def test_a_metric_stands_among_the_finished_models_figures_at_its_operating_point(
+    on_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = OWN | {"baselines": ["local"], "seeds": [1]}
+    assert simulate([str(written(tmp_path / "config.yaml", tree)), "--out", str(tmp_path / "run")]) == 0
+    result, metric = dict(read_json(tmp_path / "run" / "result.json")), f"{NAME}:kappa"
+    with (tmp_path / "run" / "seed-1" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    point = result["seeds"][0]["thresholds"]["federated"]
+
+    def kappa(cases: list[dict[str, str]]) -> float:
+        truth, called = (
+            [case["label"] == "disease" for case in cases],
+            [float(case["federated"]) > point for case in cases],
+        )
+        return float(cohen_kappa_score(truth, called))
+
+    for site in result["sites"]:
+        found = result["sites"][site]["federated"][metric]
+        assert found == pytest.approx(kappa([row for row in rows if row["site"] == site]))
+    assert result["test"]["federated"][metric] == pytest.approx(kappa(rows))
+    assert result["counts"]["test"]["federated"]["figures"][metric] == pytest.approx(kappa(rows))
+    assert isinstance(result["counts"]["validation"]["figures"][metric], float)
+    assert isinstance(result["sites_mean"]["local"][metric], float)
+    assert f"{metric} on test cases" in capsys.readouterr().out
+    assert f"{metric} on test cases, at the operating point" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
 def test_a_metric_of_summed_counts_is_that_of_all_cases(on_path: Path) -> None:
