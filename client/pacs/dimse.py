@@ -4,11 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from pydicom.dataset import Dataset, FileDataset
-from pynetdicom import AE, evt
+from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -18,9 +19,11 @@ from pynetdicom.sop_class import (
 
 from client.pacs import archive
 from client.pacs.archive import ArrivedObject, SeriesRecord, StudyQuery, StudyRecord
+from client.pacs.dimse_elements import query_of, text_of, texts_of
+from client.pacs.link_bounds import bounds, free_waiting
 from client.pacs.pacs_settings import DimsePacs
 from client.pacs.peer_check import reason_not_connected
-from client.pacs.store_receiver import StoreReceiver, send_at_once
+from client.pacs.store_receiver import StoreReceiver
 from common.errors import PacsError
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # what it logs can be names
@@ -33,6 +36,8 @@ REFUSALS = {
     0xA900: "it does not understand the query", 0xFE00: "it cancelled",
 }  # fmt: skip
 """Statuses of C-FIND, C-MOVE and C-STORE (PS3.4 C.4, PS3.7 annex C), as people say them."""
+PATIENCE = 10
+"""Time-outs for which an archive may go on saying that it is sending, and send nothing: it may have to fetch a tape."""
 
 
 class DimseArchive:
@@ -60,7 +65,8 @@ class DimseArchive:
     def test(self) -> str:
         """C-ECHO over a connection of its own: one that is open may outlive the archive's readiness for others."""
         link = self._connected([(str(Verification), "")])
-        status = link.send_c_echo()
+        with self._loss_named("C-ECHO"):
+            status = link.send_c_echo()
         link.release()
         if status.get("Status") != 0x0000:
             raise self._refusal("C-ECHO", status, 0.0)
@@ -76,9 +82,9 @@ class DimseArchive:
         }  # fmt: skip
         return [
             StudyRecord(
-                _text(answer, "StudyInstanceUID"), _text(answer, "AccessionNumber"), _text(answer, "StudyDate"),
-                _texts(answer, "ModalitiesInStudy"), _text(answer, "StudyDescription"),
-                archive.count(_text(answer, "NumberOfStudyRelatedInstances")),
+                text_of(answer, "StudyInstanceUID"), text_of(answer, "AccessionNumber"), text_of(answer, "StudyDate"),
+                texts_of(answer, "ModalitiesInStudy"), text_of(answer, "StudyDescription"),
+                archive.count(text_of(answer, "NumberOfStudyRelatedInstances")),
             )
             for answer in self._find("STUDY", keys)
         ]  # fmt: skip
@@ -87,19 +93,21 @@ class DimseArchive:
         """C-FIND of series."""
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": "", "BodyPartExamined": ""}
         return [
-            SeriesRecord(*(_text(answer, key) for key in ("SeriesInstanceUID", "Modality", "BodyPartExamined")))
+            SeriesRecord(*(text_of(answer, key) for key in ("SeriesInstanceUID", "Modality", "BodyPartExamined")))
             for answer in self._find("SERIES", keys)
         ]
 
     def images(self, study: str, series: str) -> list[str]:
         """C-FIND of images."""
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": ""}
-        return [_text(answer, "SOPInstanceUID") for answer in self._find("IMAGE", keys)]
+        return [text_of(answer, "SOPInstanceUID") for answer in self._find("IMAGE", keys)]
 
     def _find(self, level: str, keys: dict[str, str]) -> Iterator[Dataset]:
         """Answers, all of which have to be taken before anything else is asked over this connection."""
         link, last_s, entries = self._link(FIND), time.monotonic(), 0
-        for status, answer in link.send_c_find(_query(level, keys), FIND):
+        with self._loss_named("C-FIND"):
+            answers = link.send_c_find(query_of(level, keys), FIND)
+        for status, answer in answers:
             if status.get("Status") in PENDING:
                 entries += 1
                 if entries > archive.MOST_ENTRIES:
@@ -118,14 +126,14 @@ class DimseArchive:
         link = self._link(MOVE)
         self._receiver = receiver = self._receiver or StoreReceiver(self.settings)
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
-        query = _query("SERIES" if whole else "IMAGE", keys)
+        query = query_of("SERIES" if whole else "IMAGE", keys)
         if not whole:
             query.SOPInstanceUID = sorted(images)
         receiver.wanted_uids, receiver.strange, failures = set(images), 0, list[PacsError]()
 
         def move() -> None:
             try:
-                self._move(link, query)
+                self._move(link, query, receiver)
             except PacsError as error:
                 failures.append(error)
             finally:
@@ -145,12 +153,18 @@ class DimseArchive:
         if failures:
             raise failures[0]
 
-    def _move(self, link: Association, query: Dataset) -> None:
-        last_s = time.monotonic()
-        for status, _ in link.send_c_move(query, self.settings.our_ae, MOVE):
+    def _move(self, link: Association, query: Dataset, receiver: StoreReceiver) -> None:
+        last_s = receiver.arrived_s = time.monotonic()
+        with self._loss_named("C-MOVE"):
+            answers = link.send_c_move(query, self.settings.our_ae, MOVE)
+        for status, _ in answers:
             if status.get("Status") not in (*PENDING, 0x0000):
                 raise self._refusal("C-MOVE", status, time.monotonic() - last_s)
             last_s = time.monotonic()
+            if (waited_s := last_s - receiver.arrived_s) > PATIENCE * self.settings.timeout_s:
+                link.abort()
+                raise PacsError("timed out", f"{self.settings.address}: says that it is sending; for {waited_s:.0f} s "
+                                "nothing arrived")  # fmt: skip
 
     def store(self, objects: Sequence[FileDataset]) -> None:
         """C-STORE, each in its own transfer syntax."""
@@ -186,9 +200,10 @@ class DimseArchive:
         tls = settings.client_context()
         link = entity.associate(
             settings.host, settings.port, ae_title=settings.ae, max_pdu=1 << 17,
-            tls_args=(tls, settings.host) if tls else None, evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)],
+            tls_args=(tls, settings.host) if tls else None, evt_handlers=bounds(settings.timeout_s),
         )  # fmt: skip
         if link.is_established:
+            free_waiting(link)
             return link
         if link.is_rejected:
             answer = link.acceptor.primitive
@@ -201,6 +216,14 @@ class DimseArchive:
         raise why or PacsError(
             "timed out", f"{settings.address} took the connection and said nothing within {settings.timeout_s:g} s"
         )
+
+    @contextmanager
+    def _loss_named(self, what: str) -> Iterator[None]:
+        """pynetdicom's word for a connection that ended before something could be asked over it."""
+        try:
+            yield
+        except RuntimeError:
+            raise self._refusal(what, Dataset(), 0.0) from None
 
     def _refusal(self, what: str, status: Dataset, waited_s: float) -> PacsError:
         address, code = self.settings.address, status.get("Status")
@@ -217,22 +240,3 @@ class DimseArchive:
         words = REFUSALS.get(code) or comment or "it gives no reason"
         hint = f". Its administrator has to add {self.settings.our_ae}, this machine, port {self.settings.our_port}"
         return PacsError("refused", f"{address} refuses {what}: {words} (0x{code:04X}){hint * (code == 0xA801)}")
-
-
-def _query(level: str, keys: dict[str, str]) -> Dataset:
-    query = Dataset()
-    query.QueryRetrieveLevel = level
-    if not all(value.isascii() for value in keys.values()):
-        query.SpecificCharacterSet = "ISO_IR 192"
-    for key, value in keys.items():
-        setattr(query, key, value)
-    return query
-
-
-def _texts(answer: Dataset, key: str) -> tuple[str, ...]:
-    value = answer.get(key) or ()
-    return tuple(archive.shortened(str(each)) for each in ((value,) if isinstance(value, str) else value))
-
-
-def _text(answer: Dataset, key: str) -> str:
-    return archive.shortened(str(answer.get(key) or ""))

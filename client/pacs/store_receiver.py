@@ -7,6 +7,7 @@ arrived is not fetched, the sender waits: no more than a few objects are ever he
 import queue
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext
 
 from client.pacs.archive import ArrivedObject
+from client.pacs.link_bounds import bounds
 from client.pacs.pacs_settings import DimsePacs
 from client.readers import MAX_BYTES
 from common.errors import PacsError
@@ -42,6 +44,8 @@ class StoreReceiver:
     """SOP Instance UIDs that are asked for now."""
     strange: int = 0
     """Objects that came and that nobody had asked for."""
+    arrived_s: float = 0.0
+    """When the last one came that was taken (`time.monotonic`)."""
 
     def __post_init__(self) -> None:
         self._waiting: queue.Queue[ArrivedObject | None] = queue.Queue(HELD)
@@ -57,7 +61,7 @@ class StoreReceiver:
                 (self.settings.listen, self.settings.our_port), block=False, contexts=_contexts(),
                 ssl_context=_timed(self.settings),
                 evt_handlers=[
-                    (evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._bound),
+                    *bounds(self.settings.timeout_s), (evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._bound),
                 ],
             )  # fmt: skip
         except OSError as error:
@@ -68,11 +72,11 @@ class StoreReceiver:
             ) from None
 
     def close(self) -> None:
-        """Listen no more; whoever is sending is refused."""
+        """Listen no more; whoever is sending is refused, and whoever is silent cut off."""
         self._open = False
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
+        self._server.shutdown()
+        for link in self._server.active_associations:
+            link.abort(block=False)
 
     def finish(self) -> None:
         """Nothing more will come of what is expected: called by the thread that asked for it."""
@@ -99,6 +103,7 @@ class StoreReceiver:
                 self._waiting.put(one, timeout=0.2)
             except queue.Full:
                 continue
+            self.arrived_s = time.monotonic()
             return 0x0000
         return STOPPED
 
@@ -126,12 +131,6 @@ class _TimedTls:
 def _timed(settings: DimsePacs) -> Any:
     context = settings.server_context()
     return _TimedTls(context, min(HANDSHAKE_S, settings.timeout_s / 4)) if context else None
-
-
-def send_at_once(event: evt.Event) -> None:
-    """Without waiting for what could be sent with it: a request is several small writes, and each would cost 40 ms."""
-    if (wrapped := event.assoc.dul.socket) and wrapped.socket:
-        wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _contexts() -> list[PresentationContext]:

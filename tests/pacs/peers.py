@@ -1,7 +1,9 @@
 """Archives that misbehave, and hospitals that ask them: real sockets, DIMSE by pynetdicom and HTTP by the library."""
 
+import contextlib
 import io
 import json
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,10 +23,12 @@ from pynetdicom.sop_class import (
 from client.access import people
 from client.access.policy_change import begin_policy
 from client.custody.key_ring import Custody
+from client.pacs.link_bounds import bounds
 from tests.admitted import home_of
 from tests.custody.hospital import dicom, open_hospital, written
 from tests.pacs.orthanc import free_port
 
+PATIENCE_S = 10.0
 FIND, MOVE = StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove
 
 
@@ -90,7 +94,7 @@ class DimsePeer:
             entity.add_supported_context(kind)
         self.server = entity.start_server(
             ("127.0.0.1", self.port), block=False, ssl_context=self.tls[0] if self.tls else None,
-            evt_handlers=[(evt.EVT_C_FIND, self._find), (evt.EVT_C_MOVE, self._move)],
+            evt_handlers=[*bounds(PATIENCE_S), (evt.EVT_C_FIND, self._find), (evt.EVT_C_MOVE, self._move)],
         )  # fmt: skip
         return self
 
@@ -101,9 +105,10 @@ class DimsePeer:
         """As when the machine goes down; once is enough."""
         if not self.over.is_set():
             self.over.set()
-            for link in self.server.active_associations:
-                link.abort()
+            links = self.server.active_associations
             self.server.shutdown()
+            for link in links:
+                link.abort(block=False)
 
     def _find(self, event):
         if self.find_status:
@@ -145,7 +150,7 @@ class DimsePeer:
         # Sent by hand, so that odd objects go out as they are, and whatever the receiver says of them is passed over.
         link = AE(self.sender).associate(
             "127.0.0.1", self.receiver, contexts(), ae_title=event.move_destination,
-            tls_args=(self.tls[1], "localhost") if self.tls else None,
+            tls_args=(self.tls[1], "localhost") if self.tls else None, evt_handlers=bounds(PATIENCE_S),
         )  # fmt: skip
         if not link.is_established:
             yield None, None
@@ -155,6 +160,43 @@ class DimsePeer:
         link.release()
         yield "127.0.0.1", self.receiver
         yield 0
+
+
+@dataclass
+class DeadLine:
+    """A connection to a port on which, after so many bytes of both sides, nothing goes any more, and nothing ends.
+
+    As when the machine there loses its power: half an answer has come, and no word that it was all.
+    """
+
+    port_behind: int
+    passes: int
+
+    def __enter__(self) -> "DeadLine":
+        self._listener, self._sockets = socket.create_server(("127.0.0.1", 0)), list[socket.socket]()
+        self.port, self._lock = self._listener.getsockname()[1], threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for each in (self._listener, *self._sockets):
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, far = self._listener.accept()[0], socket.create_connection(("127.0.0.1", self.port_behind))
+                self._sockets += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := one.recv(1 << 16):
+                with self._lock:
+                    content, self.passes = content[: self.passes], self.passes - len(content[: self.passes])
+                    other.sendall(content)
 
 
 def contexts():
