@@ -19,10 +19,10 @@ GRACE_S = 1.0
 
 def bounds(timeout_s: float) -> list[EventHandlerType]:
     """Handlers for a connection, or for all connections of a server."""
-    return [(evt.EVT_CONN_OPEN, _begin, [timeout_s]), (evt.EVT_ABORTED, _cut_soon)]
+    return [(evt.EVT_CONN_OPEN, _begin, [timeout_s]), (evt.EVT_ABORTED, _disconnect_soon)]
 
 
-def cut(link: Association) -> None:
+def disconnect(link: Association) -> None:
     """End a connection at once, whatever its threads wait for."""
     link.dul.kill_dul()
     if (wrapped := link.dul.socket) and wrapped.socket:
@@ -47,7 +47,7 @@ def _begin(event: evt.Event, timeout_s: float) -> None:
         wrapped.socket.settimeout(timeout_s)
 
 
-def _cut_soon(event: evt.Event) -> None:
-    timer = threading.Timer(GRACE_S, cut, [event.assoc])
+def _disconnect_soon(event: evt.Event) -> None:
+    timer = threading.Timer(GRACE_S, disconnect, [event.assoc])
     timer.daemon = True
     timer.start()
