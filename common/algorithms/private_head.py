@@ -9,8 +9,9 @@ and nothing to choose by validation: what is left after the noise damps it. A cl
 convex loss, and halves the noise. (Mehta et al., TMLR 2023; the shrinking is James and Stein's, 1961. The constants
 were measured on three data sets: docs/privacy.md.)
 
-An answer that too few gave is not asked again, for it would have to be paid again: a gradient is left out, without
-second moments the steps are those of long rows, and without the mean the run is over.
+An answer that too few gave is not asked again, for it would have to be paid again: a gradient is left out, and without
+second moments the steps are those of long rows. The mean, on which all else stands, is asked once more in the place of
+the second moments, from what they would have cost; without it the run is over.
 
 Every site works the model out from the sums. LAPACK's last digits depend on the processor, so points are rounded to
 2^-10: two processors round one of them differently in less than one of 10,000 runs, and that run's site refuses.
@@ -61,7 +62,7 @@ class PrivateHead:
         """Nothing is known, and all weights are zero."""
         return {
             "answered": np.array(0, np.int64),
-            "lost": np.array(False),
+            "lost": np.array(0, np.int64),
             "centre": np.zeros(self.model.length - 1),
             "patients": np.array(0.0),
             "point": np.zeros((self.model.rows, self.model.length)),
@@ -88,7 +89,7 @@ class PrivateHead:
         """
         kind, after = self._kind(state), state | {"answered": state["answered"] + 1}
         if not total.sums:
-            return after | {"lost": np.array(True)} if kind == "mean" else after
+            return after | {"lost": state["lost"] + (kind == "mean")}
         if kind == "mean":
             return after | self._centred(total)
         if kind == "gram":
@@ -113,14 +114,16 @@ class PrivateHead:
 
     def finished(self, state: State) -> bool:
         """All was asked, or the mean, on which all else stands, did not come about."""
-        return bool(state["lost"]) or int(state["answered"]) == len(self._questions)
+        chances = 2 if self.schedule.after_lost_mean else 1
+        return int(state["lost"]) == chances or int(state["answered"]) == len(self._questions(state))
 
-    @property
-    def _questions(self) -> tuple[Price, ...]:
-        return tuple(price for price in self.schedule.prices if price.part == "training")
+    def _questions(self, state: State) -> tuple[Price, ...]:
+        schedule = self.schedule.after_lost_mean if state["lost"] else None
+        return tuple(price for price in (schedule or self.schedule).prices if price.part == "training")
 
     def _kind(self, state: State) -> str:
-        return self._questions[min(int(state["answered"]), len(self._questions) - 1)].question.partition("/")[0]
+        questions = self._questions(state)
+        return questions[min(int(state["answered"]), len(questions) - 1)].kind
 
     def _deviation(self, kind: str, survivors: int) -> float:
         """Standard deviation of the noise in a sum over so many sites."""

@@ -40,7 +40,12 @@ def words(content: PlanContent) -> Iterator[str]:
     unit = "patient, with all images at one hospital" if budget.of == "patient" else "image"
     yield f"PRIVACY  ε {budget.epsilon:g} at δ {budget.delta:g} for each {unit}, against everybody"
     yield f"outside of it: the coordinator, and {schedule.colluders} of the other sites that put together what they"
-    yield "know. Who is in two hospitals pays at both. docs/privacy.md"
+    yield "know. Who is in two hospitals pays at both. An answer that is lost on the way is paid for all the same:"
+    if schedule.after_lost_mean:
+        yield "a first one is asked once more, from what the second would have cost; if that is lost too, the run ends"
+        yield "without a model. Any other that is lost is left out. docs/privacy.md"
+    else:
+        yield "where the first one is lost, the run ends without a model. Any other is left out. docs/privacy.md"
 
 
 def prices(schedule: Schedule) -> Iterator[str]:

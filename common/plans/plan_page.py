@@ -30,8 +30,7 @@ PLUGINS = (
 LEAVES = "masked vectors, signatures, this decision, codes of refusals. No image."
 NOISY = (
     "Each sum has noise, to which every site adds a share that nobody else knows: whatever is done with the sums and "
-    "the model, of one patient they tell no more than ε and δ say. An answer that is asked again has other noise, and "
-    "is paid for again."
+    "the model, of one patient they tell no more than ε and δ say. What is lost on the way is paid for all the same."
 )
 EXACT = (
     "The sums are exact: no noise is added. What colluding sites put in can be taken off: the sum of the others is "

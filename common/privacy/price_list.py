@@ -9,13 +9,16 @@ linear heads were measured on three data sets (docs/privacy.md).
     gradient    Σ clip(p - y) z, twenty times                            sensitivity ½    63 %, else 90 %
     outcomes    two histograms of the logit over validation patients     sensitivity 1    an account of their own
 
+An answer that is lost on the way is paid for all the same. A mean that is lost is asked once more, in place of the
+second moments, from what they would have cost: no more is spent than a plan says.
+
 A patient's images together weigh 1, rows have length 1, and residuals are clipped at ½: so much can one patient change
 a sum. Rounding to the grid adds √d steps to each.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.errors import PolicyError
@@ -114,10 +117,20 @@ class Schedule:
         Raises:
             PolicyError: the plan asks no such question.
         """
-        for price in self.prices:
+        spare = self.after_lost_mean
+        for price in (*self.prices, *(spare.prices[1:2] if spare else ())):
             if price.question == f"{kind.removeprefix(NOISED)}/{round}":
                 return price
         raise PolicyError("changed-question", f"'{kind}' in round {round} is no question of a plan with this budget.")
+
+    @property
+    def after_lost_mean(self) -> "Schedule | None":
+        """What is asked where nobody got the mean: once more, and no second moments; None where none would be asked,
+        or of a network."""
+        first, second, *others = self.prices
+        if second.kind != "gram":
+            return None
+        return replace(self, prices=(first, replace(first, question="mean/1"), *others))
 
     def of_kind(self, kind: str) -> Price:
         """The price of the first question of a kind; all of one kind are alike."""

@@ -20,6 +20,8 @@ def of_run(schedule: Schedule, rounds: Sequence[Mapping[str, Any]], account: str
     Args:
         account: where each site wrote down what it spent.
     """
+    if rounds and len(rounds[0]["sites"]) < schedule.quorum:
+        schedule = schedule.after_lost_mean or schedule
     asked_rounds = {record["round"] for record in rounds}
     is_evaluated = any(record.get("judges") for record in rounds)
     answers = [p for p in schedule.prices if _round(p) in asked_rounds and (p.part == "training" or is_evaluated)]

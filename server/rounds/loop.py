@@ -136,11 +136,14 @@ def refuse_untrained(course: Course, state: LoopState) -> None:
     if state.refusals:
         raise RefusedError(state.refusals, len(course.sites))
     void, sites = sum(r.void for r in state.records), len(course.sites)
+    remedy = "give more rounds, or lower federation.quorum."
+    if course.algorithm.asks_once:
+        remedy = "what they answered is paid for; a new plan asks anew."
     raise QuorumError(
         f"nothing was trained: {void} of {len(state.records)} rounds did not have the answers they need (quorum "
         f"{course.plan.quorum} of {sites} sites, secure sums more than two thirds, the SVM all). "
         f"{_absent(course, state.records[-1]) if state.records else ''} "
-        "Mend what keeps these sites away; give more rounds, or lower federation.quorum."
+        f"Mend what keeps these sites away; {remedy}"
     )
 
 
@@ -202,8 +205,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         bytes_down=bytes_down,
         sites=tuple(site for site in work[0].sites if site not in absent),
         dropped=tuple(sorted(absent - set(refusing))),
-        # A model that stays as it was although all answered has converged: that round is not void.
-        void=not course.moved(before, place) and (bool(absent) or not all(total.sums for total in work)),
+        void=_is_void(course, before, place, lost=not all(total.sums for total in work), absent=bool(absent)),
         train_loss=_train_loss(work[0]),
         validation=course.figures(counts) | course.setting(place) if counts else {},
         refused=refusing,
@@ -217,6 +219,12 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)
     return after
+
+
+def _is_void(course: Course, before: Place, place: Place, *, lost: bool, absent: bool) -> bool:
+    """Whether nothing came of a round. A model that stays as it was although all answered has converged: that is none;
+    of questions that are asked once some leave the model as it is."""
+    return lost if course.algorithm.asks_once else not course.moved(before, place) and (absent or lost)
 
 
 def _train_loss(total: RoundTotal) -> float | None:

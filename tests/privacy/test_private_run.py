@@ -1,7 +1,7 @@
 """A whole run under a budget, masked: what is asked, what leaves, what it costs, and who may ask again."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from common.messages.transport import Answer, Reply, Request
 from common.privacy.price_list import GRID
 from common.refusals import RefusedError
 from common.types import Tensors, under
+from server.results import privacy_figures
 from server.rounds import loop
 from server.rounds.transcripts import Transcripts
 from tests.privacy.private_world import PrivateWorld, private_config
@@ -164,11 +165,39 @@ def test_without_second_moments_that_too_few_answered_the_gradients_are_gone_alo
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_a_gradient_that_nobody_answered_is_left_out_and_a_lost_mean_ends_the_run() -> None:
+def test_a_mean_that_was_lost_is_asked_once_more_from_what_the_second_moments_would_have_cost(tmp_path: Path) -> None:
+    world = PrivateWorld(private_config(epsilon=100.0, simulate={"auditors": 5}), dict.fromkeys("abcde", 600))
+
+    def lost_on_the_way(name: str, answer: Answer) -> Answer:
+        def listen(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            reply = answer(request, state)
+            if name in "ab" and request.kind == "secagg/submit" and request.round == 0:
+                raise PolicyError("cannot-read", "its answer, which was paid for, came to nothing")
+            return reply
+
+        return listen
+
+    end = world.run(world.secure(lost_on_the_way, Transcripts(tmp_path)))
+    for account in world.accounts.values():
+        asked = [entry.question for entry in account.entries]
+        assert asked == ["mean/0", "mean/1", *(f"gradient/{i}" for i in range(2, 22)), "outcomes/21"]
+        assert 0 < account.cost("training") < 100.0
+    assert [record.round for record in end.records if record.void] == [0]
+    assert not any(record.refused for record in end.records[1:])
+    assert end.best_counts
+    told = privacy_figures.of_run(world.schedule, [asdict(record) for record in end.records], "memory")
+    assert told["spent"]["training"] == pytest.approx(world.accounts["a"].cost("training"))
+    assert [price["question"] for price in told["questions"]][:2] == ["mean/0", "mean/1"]
+
+
+def test_a_gradient_that_nobody_answered_is_left_out_and_a_mean_lost_twice_ends_the_run() -> None:
     world = PrivateWorld(private_config())
     course = world.work.course
     start = course.start()
-    assert course.algorithm.finished(course.after(start, VOID).state)
+    once = course.after(start, VOID)
+    assert not course.algorithm.finished(once.state)
+    assert course.request(once).kind == "noised-mean"
+    assert course.algorithm.finished(course.after(once, VOID).state)
     place = start
     for kind in ("mean", "gram"):
         sums = world.exact(kind, under("weights", course.request(place).tensors))
