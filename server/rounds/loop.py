@@ -205,7 +205,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         bytes_down=bytes_down,
         sites=tuple(site for site in work[0].sites if site not in absent),
         dropped=tuple(sorted(absent - set(refusing))),
-        void=_is_void(course, before, place, lost=not all(total.sums for total in work), absent=bool(absent)),
+        void=_is_void(course, before, place, is_summed=all(total.sums for total in work), is_whole=not absent),
         train_loss=_train_loss(work[0]),
         validation=course.figures(counts) | course.setting(place) if counts else {},
         refused=refusing,
@@ -221,10 +221,12 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
     return after
 
 
-def _is_void(course: Course, before: Place, place: Place, *, lost: bool, absent: bool) -> bool:
+def _is_void(course: Course, before: Place, place: Place, *, is_summed: bool, is_whole: bool) -> bool:
     """Whether nothing came of a round. A model that stays as it was although all answered has converged: that is none;
     of questions that are asked once some leave the model as it is."""
-    return lost if course.algorithm.asks_once else not course.moved(before, place) and (absent or lost)
+    if course.algorithm.asks_once:
+        return not is_summed
+    return not course.moved(before, place) and not (is_whole and is_summed)
 
 
 def _train_loss(total: RoundTotal) -> float | None:
