@@ -10,48 +10,54 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as _load
-from safetensors.numpy import save as _save
+from typing import TYPE_CHECKING
 
 from common.errors import WireError
 from common.storage.lent_path import LentPath
-from common.types import Tensors
+
+if TYPE_CHECKING:  # NumPy is imported with the first arrays: most who write files have none
+    import numpy as np
+
+    from common.types import Tensors
 
 HEADER_LIMIT_BYTES = 16 * 2**20
 
 
-def pack(tensors: Tensors, header: Mapping[str, str]) -> bytes:
+def pack(tensors: "Tensors", header: Mapping[str, str]) -> bytes:
     """Arrays and header as bytes; the same arrays and header give the same bytes."""
+    import numpy as np
+    from safetensors.numpy import save as safetensors_bytes
+
     arrays = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in tensors.items()}
     # One entry of metadata only: the format's library writes several in an order that differs from run to run.
-    return bytes(_save(arrays, {"consilium": json.dumps(dict(header), sort_keys=True)}))
+    return bytes(safetensors_bytes(arrays, {"consilium": json.dumps(dict(header), sort_keys=True)}))
 
 
-def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def unpack(content: bytes) -> tuple["dict[str, np.ndarray]", dict[str, str]]:
     """Arrays and header from bytes that `pack` made.
 
     Raises:
         WireError: for anything else than such bytes, whole.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as safetensors_arrays
+
     try:
         (length,) = struct.unpack_from("<Q", content)
         if length > min(HEADER_LIMIT_BYTES, len(content) - 8):
             raise WireError(f"truncated or damaged: {len(content)} bytes with a header of {length}.")
         header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["consilium"])
-        return dict(sorted(_load(content).items())), {str(k): str(v) for k, v in header.items()}
+        return dict(sorted(safetensors_arrays(content).items())), {str(k): str(v) for k, v in header.items()}
     except (struct.error, ValueError, AttributeError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise WireError(f"not arrays in safetensors format ({str(error)[:120]}).") from None
 
 
-def save(path: Path, tensors: Tensors, header: Mapping[str, str]) -> None:
+def save(path: Path, tensors: "Tensors", header: Mapping[str, str]) -> None:
     """Write arrays and header as a file, atomically."""
     write_atomically(path, pack(tensors, header))
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def load(path: Path) -> tuple["dict[str, np.ndarray]", dict[str, str]]:
     """Read arrays and header from a file that `save` wrote.
 
     Raises:

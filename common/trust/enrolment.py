@@ -14,17 +14,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.config import Federation
 from common.errors import ConfigError, WireError
 from common.storage.files import write_json
 from common.storage.tensorfile import write_atomically
 from common.trust.keys import derive, public_of
 from common.trust.root_change import RootChange, follow
 from common.trust.roster import MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
+
+if TYPE_CHECKING:
+    from common.config import Federation
 
 PURPOSE = "training"
 _SIMULATED_FOR_S = 10 * 365 * 86_400
@@ -136,7 +138,7 @@ def pins_in_force(folder: Path) -> Pins:
 
 
 def simulated_consortium(
-    sites: Sequence[str], plan: Federation, seed: bytes | None = None
+    sites: Sequence[str], plan: "Federation", seed: bytes | None = None
 ) -> tuple[Consortium, dict[str, Enrolment]]:
     """Make keys and a signed roster for a consortium of simulated sites, in memory.
 

@@ -17,19 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
-from common.plans import carry
-from common.plans.approvals import Approvals
-from common.plans.decision import Decision
-from common.plans.plan import RunPlan
-from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
 from common.storage.files import replace as replace_file
-from common.types import Tensors
 from server.consortium.home import Home
 from server.rounds.round_record import RoundRecord
 from server.runs import round_lines
@@ -37,9 +31,15 @@ from server.runs.run_lock import RunLock
 from server.runs.run_state import RunState, Stage
 from server.superlink.exchange_progress import ExchangeProgress
 
+if TYPE_CHECKING:  # who looks where no run goes on does not wait for all that a plan can name
+    from common.plans.approvals import Approvals
+    from common.plans.decision import Decision
+    from common.plans.plan import RunPlan
+    from common.types import Tensors
+
 log = logging.getLogger("consilium")
 
-NOTHING: Tensors = {}
+NOTHING: "Tensors" = {}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Run:
     folder: Path
 
     @classmethod
-    def begin(cls, home: Home, plan: RunPlan, wait_s: float, sums: Tensors = NOTHING) -> Self:
+    def begin(cls, home: Home, plan: "RunPlan", wait_s: float, sums: "Tensors" = NOTHING) -> Self:
         """A new run, which waits for the sites' decisions.
 
         Args:
@@ -94,8 +94,10 @@ class Run:
         return self.folder.name
 
     @property
-    def plan(self) -> RunPlan:
+    def plan(self) -> "RunPlan":
         """The signed plan of the run."""
+        from common.plans.plan import RunPlan
+
         return self.home.pins.load_kept(RunPlan.load_verified, (self.folder / "plan.json").read_bytes())
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
@@ -167,8 +169,10 @@ class Run:
         """Held by the process that carries out the run."""
         return RunLock(self.folder / ".lock", self.name)
 
-    def decisions(self) -> dict[str, Decision]:
+    def decisions(self) -> "dict[str, Decision]":
         """What the sites said, by name; what is damaged, or not under a site's key of today's roster, is not there."""
+        from common.plans.decision import Decision
+
         keys, decisions = self.home.identities(), {}
         for site in sorted(set(keys) & set(self.plan.content.cohort)):
             try:
@@ -179,23 +183,27 @@ class Run:
                 decisions[site] = decision
         return decisions
 
-    def begin_with(self, approving: Mapping[str, Decision]) -> Approvals:
+    def begin_with(self, approving: "Mapping[str, Decision]") -> "Approvals":
         """Write down, for good, with which approvals the run begins.
 
         Raises:
             PolicyError: no run may begin with them.
         """
+        from common.plans.approvals import Approvals
+
         approvals = Approvals(self.plan, approving)
         replace_file(self.folder / "approvals.json", approvals.encode())
         return approvals
 
     @property
-    def approvals(self) -> Approvals:
+    def approvals(self) -> "Approvals":
         """The approvals that the run began with.
 
         Raises:
             RunError: it has not begun, or the file is lost.
         """
+        from common.plans.approvals import Approvals
+
         try:
             return Approvals.load((self.folder / "approvals.json").read_bytes(), self.plan)
         except FileNotFoundError:
@@ -205,25 +213,29 @@ class Run:
             ) from None
 
     @property
-    def carried_sums(self) -> Tensors:
+    def carried_sums(self) -> "Tensors":
         """The arrays that the plan carries from an earlier run; none where it carries none."""
         path = self.folder / "carried.safetensors"
         return tensorfile.load(path)[0] if path.exists() else {}
 
     @property
-    def summed(self) -> Tensors:
+    def summed(self) -> "Tensors":
         """What this run has summed that a later one may carry, or has carried itself."""
         path = self.folder / "summed.safetensors"
         return {**self.carried_sums, **(tensorfile.load(path)[0] if path.exists() else {})}
 
-    def keep_summed(self, arrays: Tensors) -> None:
+    def keep_summed(self, arrays: "Tensors") -> None:
         """Write that down, where it has changed."""
+        from common.plans import carry
+
         if carry.fingerprints({**self.carried_sums, **arrays}) != carry.fingerprints(self.summed):
             tensorfile.save(self.folder / "summed.safetensors", arrays, {})
 
     @property
     def quorum(self) -> int:
         """How many sites a round needs."""
+        from common.secagg.key_period_plan import threshold
+
         plan = self.plan.content
         return max(plan.training.federation.quorum, threshold(len(plan.cohort)))
 

@@ -13,7 +13,6 @@ from common.storage.files import read_json
 from server.consortium import expiry
 from server.consortium.home import Home
 from server.processes import process_table
-from server.report import sentences
 from server.runs import run_refusals
 from server.runs.run import Run
 from server.runs.run_history import run_history
@@ -151,6 +150,8 @@ def _over(run: Run, console: Console) -> int:
         console.print("Finished: models evaluated. Research software, not a medical device.")
         console.print(f"Written to {run.folder}: report.html, result.json", highlight=False)
         return 0
+    from server.report import sentences  # which brings the arithmetic of figures
+
     result = read_json(run.folder / "result.json")
     auc = result["validation"].get("auc")
     figure = f"validation AUC {auc:.3f} over all sites" if auc is not None else "no validation AUC"

@@ -1,16 +1,19 @@
 """Which release every site has, by its newest report: who cannot do a plan is named before anybody signs it."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from common.errors import PlanError
-from common.plans.plan import PlanContent
 from common.storage.files import glance
 from common.trust.release import VERSION
 from server.consortium.home import Home
 from server.runs.site_reports import SiteReports
 
+if TYPE_CHECKING:
+    from common.plans.plan import PlanContent
 
-def refuse_unable(home: Home, plan: PlanContent) -> None:
+
+def refuse_unable(home: Home, plan: "PlanContent") -> None:
     """Refuse a plan that a site's release cannot do; one that was never connected has said nothing yet.
 
     Raises:

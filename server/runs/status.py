@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from common import refusals
 from common.cli.progress import duration
-from common.secagg.key_period_plan import threshold
 from common.storage.files import glance
 from server.consortium import expiry
 from server.consortium.home import Home
@@ -150,6 +149,8 @@ def describe_run(run: Run) -> str:
 
 def _describe_slack(run: Run) -> str:
     """That no site may be silent, where just so many approved as every sum needs; with a blank behind it."""
+    from common.secagg.key_period_plan import threshold
+
     many, approvals = len(run.plan.content.cohort), len(run.state.cohort)
     if not approvals or approvals == many or approvals > threshold(many):
         return ""

@@ -35,10 +35,10 @@ def test_the_first_help_needs_python_alone(who: str) -> None:
     assert not loaded(who, "--help") & LIGHT
 
 
-@pytest.mark.parametrize("name", ["status", "history"])
-def test_what_is_asked_many_times_a_day_trains_nothing_and_reads_no_image(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["status", "history", "health"])
+def test_what_is_asked_many_times_a_day_brings_no_array_while_no_run_goes_on(name: str, tmp_path: Path) -> None:
     home = Consortium(tmp_path).home.folder
-    assert not loaded("server.__main__", name, "--home", home) & HEAVY
+    assert not loaded("server.__main__", name, "--home", home) & (HEAVY | {"numpy", "safetensors"})
 
 
 @pytest.mark.parametrize("name", ["plans", "approve", "run", "access", "custody"])
