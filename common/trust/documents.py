@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ class SignedDocument:
     content: dict[str, Any]
     signatures: dict[bytes, bytes]
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """What is signed, and the document's name: 32 bytes."""
         return digest(f"paper/{self.kind}", canonical(self.content))

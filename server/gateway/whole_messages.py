@@ -49,6 +49,8 @@ class WholeMessages:
         self._signals, self._watch = signals, SignalWatch(signals)
         self._unconfirmed: dict[str, OutgoingMessage] = {}
         """What each site was sent and may not have received."""
+        self._taken: defaultdict[str, int] = defaultdict(lambda: -1)
+        """How many of each site's signals are dealt with: each message that was found, or all where none was."""
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def answer(self, handler: Handler, site: str, request: Request) -> Response:
@@ -59,7 +61,8 @@ class WholeMessages:
             RequestRefusedError: not a reply of this node.
         """
         try:
-            node = await run_in_threadpool(self._store.node_id, b64decode(request.headers[PUBLIC_KEY]))
+            key = b64decode(request.headers[PUBLIC_KEY])
+            node = self._store.remembered_node_id(key) or await run_in_threadpool(self._store.node_id, key)
             if node is None:
                 raise IdentityError("not-registered", "this node is not registered yet. Try again in a moment.")
             return await handler(site, node, request)
@@ -82,16 +85,19 @@ class WholeMessages:
             with suppress(RunOverError):  # with its run, all of it is freed
                 await run_in_threadpool(self._store.confirm, node, message)
         signal, until_s = Signal(self._signals / site), time.monotonic() + HOLD_S
+        if (count := signal.count()) == self._taken[site]:  # there is no message: a look would cost 3 ms
+            await self._watch.wait(site, count, LOOK_S)
         while time.monotonic() < until_s:
             count = signal.count()
             # An earlier question of this site may still wait beside this one, on a connection that is dead.
             async with self._one_at_a_time[site]:
-                message = self._unconfirmed.get(site) or await run_in_threadpool(
-                    self._store.next_message, node, TAKE_BYTES
-                )
-                if message:
+                if message := self._unconfirmed.get(site):
+                    return _framed(message)
+                if message := await run_in_threadpool(self._store.next_message, node, TAKE_BYTES):
+                    self._taken[site] += 1
                     self._unconfirmed[site] = message
                     return _framed(message)
+                self._taken[site] = count
             await self._watch.wait(site, count, LOOK_S)
         return Response(status_code=204)
 

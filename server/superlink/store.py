@@ -73,13 +73,16 @@ class MessageStore:
         """Flower's own interface to it."""
         return self._factory.state()
 
+    def remembered_node_id(self, public_key: bytes) -> int | None:
+        """The id of the node with this key (PEM), without a look into the database; None if that is needed."""
+        number, until_s = self._nodes.get(public_key, (None, 0.0))
+        return number if time.monotonic() <= until_s else None
+
     def node_id(self, public_key: bytes) -> int | None:
         """The id of the node with this key (PEM); None if it is not registered."""
-        number, until_s = self._nodes.get(public_key, (None, 0.0))
-        if number is None or time.monotonic() > until_s:
-            with translated_errors():
-                number = self.link_state.get_node_id_by_public_key(public_key)
-            self._nodes[public_key] = number, time.monotonic() + NODE_CACHE_S
+        with translated_errors():
+            number = self.link_state.get_node_id_by_public_key(public_key)
+        self._nodes[public_key] = number, time.monotonic() + NODE_CACHE_S
         return number
 
     def next_message(self, node: int, most_bytes: int) -> OutgoingMessage | None:
