@@ -87,6 +87,6 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         for module in _MODULES if name in __all__ else ():
-            if hasattr(found := import_module(f"{__name__}.{module}"), name):
-                return globals().setdefault(name, getattr(found, name))
+            if hasattr(place := import_module(f"{__name__}.{module}"), name):
+                return globals().setdefault(name, getattr(place, name))
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

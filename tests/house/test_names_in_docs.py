@@ -103,6 +103,8 @@ def bindings(node: ast.stmt) -> set[str]:
         return {node.name}
     if isinstance(node, ast.Import | ast.ImportFrom):
         return {alias.asname or alias.name for alias in node.names}
+    if isinstance(node, ast.If):  # as of names that are imported when they are asked for
+        return {name for inner in node.body for name in bindings(inner)}
     return {
         target.id for target in ast.walk(node) if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)
     }
