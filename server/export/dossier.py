@@ -87,7 +87,9 @@ def as_page(name: str, cells: Sequence[DossierCell]) -> bytes:
 def _list(title: str, cells: Sequence[DossierCell]) -> Element:
     """One list as a table; each answer with its source below it."""
     rows = [[cell.item, cell.asks, _answers(cell.answers)] for cell in cells if cell.list == title]
-    element = table(title, ("item", "what is asked", "what the record says, and where"), rows)
+    empty = sum(not cell.answers for cell in cells if cell.list == title)
+    caption = f"{len(rows) - empty} of {len(rows)} items are answered"
+    element = table(caption, ("item", "what is asked", "what the record says, and where"), rows)
     element[0].set("class", "words")  # from the left
     return element
 
@@ -95,4 +97,10 @@ def _list(title: str, cells: Sequence[DossierCell]) -> Element:
 def _answers(answers: Sequence[RecordedFact]) -> Child:
     if not answers:
         return el("em", EMPTY)
-    return el("div", *(el("p", fact.text, " ", el("small", fact.source)) for fact in answers))
+    return el("div", *(paragraph for fact in answers for paragraph in _paragraphs(fact)))
+
+
+def _paragraphs(fact: RecordedFact) -> list[Element]:
+    """A paragraph a line, the source below the last."""
+    *lines, last = fact.text.split("\n")
+    return [*(el("p", line) for line in lines), el("p", last, " ", el("small", fact.source))]

@@ -6,12 +6,12 @@ After Mitchell et al., Model Cards for Model Reporting, FAT* 2019. `server.expor
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from common.encoders import encoder_library
 from common.imaging.embedding import Embed
 from common.metrics import intervals
 from common.package import PackageContent
+from server.export import recorded_figures
 from server.export.card_page import Section
 from server.report import participation, sentences, verdicts
 from server.report.quality_section import NAMES, SHOWN
@@ -85,10 +85,10 @@ def _data(result: Result, terms: CardTerms) -> Section:
         ]
         lines = [
             "How many cases each site or country has is not known to the coordinator: secure aggregation hides it.",
-            *_sum(result),
+            *([cases.text] if (cases := recorded_figures.judged_cases(result)) else []),
         ]
         return Section("Data", lines, ["site", "country", "rounds in the model"], rows)
-    rows, parts = [], ("train", "validation") if _common_test(result) else ("train", "validation", "test")
+    rows, parts = [], ("train", "validation") if verdicts.is_common(result) else ("train", "validation", "test")
     for country, sites in _by_country(sentences.trainers(result), terms.countries).items():
         numbers = [
             sum(result["sites"][site]["by_class"][part][label] for site in sites)
@@ -107,11 +107,6 @@ def _data(result: Result, terms: CardTerms) -> Section:
     return Section("Data", lines, head, rows)
 
 
-def _common_test(result: Result) -> bool:
-    """Whether a simulation tested all sites on the same cases."""
-    return bool(result["config"]["sites"]["test_on"] == "common")
-
-
 def _by_country(sites: Sequence[str], countries: Mapping[str, str]) -> dict[str, list[str]]:
     countries_sites: dict[str, list[str]] = {}
     for site in sites:
@@ -119,47 +114,20 @@ def _by_country(sites: Sequence[str], countries: Mapping[str, str]) -> dict[str,
     return dict(sorted(countries_sites.items()))
 
 
-def _sum(result: Result) -> list[str]:
-    if (counts := sentences.judging_counts(result)) is None:
-        return []
-    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], counts["by_class"], strict=True))
-    return [f"Validation cases of all sites together: {parts}."]
-
-
 def _performance(result: Result) -> Section:
     """Figures with 95 % intervals; of single sites only where a simulation knows them."""
-    counts = sentences.judging_counts(result)
-    if counts is None:
+    rows = [
+        [row.of, str(row.n), *(intervals.format_interval(of.get(f), of.get(f"{f}_interval")) for f in SHOWN)]
+        for row in recorded_figures.figure_rows(result)
+        for of in [row.figures]
+    ]
+    if not rows:
         return Section("Performance", [sentences.no_figures(result)])
-    together = verdicts.TOGETHER if sentences.is_simulated(result) else "all sites together"
-    rows = [_figures(together, counts["n"], counts["figures"])]
-    if sentences.has_findings(result):
-        rows[0][0] += ", mean of the findings"
-        rows += [_figures(result["labels"][one["class"]], one["n"], one["figures"]) for one in counts["classes"]]
-    if sentences.is_simulated(result):
-        lines = ["On test cases that took no part in training; in brackets 95 % intervals."]
-        lines += verdicts.verdicts(result)
-    if sentences.is_simulated(result) and _common_test(result):
-        lines.append("They are common to all sites, so there are no figures of single ones.")
-    elif sentences.is_simulated(result):
-        rows.insert(0, _figures(verdicts.MEAN, counts["n"], result["sites_mean"]["federated"]))
-        first = result["seeds"][0]["sites"]
-        for site in result["sites"]:
-            score = first[site]["federated"]
-            rows.append(_figures(site, score["n"], score))
-    else:
-        lines = [
-            "On validation cases, which also chose round and operating point, so the figures flatter; in brackets 95 % "
-            "intervals. What the model reaches at each site is not published: only sums left the sites.",
-        ]
-        if both := verdicts.areas(result):
-            rows.insert(0, _figures("mean of the sites' own", counts["n"], both[0]))
+    lines = [f"{recorded_figures.on_what(result)} In brackets 95 % intervals.", *verdicts.verdicts(result)]
+    if not sentences.is_simulated(result):
+        lines.append("What the model reaches at each site is not published: only sums left the sites.")
     lines += [why] if (why := verdicts.recognition(result)) else []
     return Section("Performance", lines, ["cases of", "n", *(NAMES[f] for f in SHOWN)], rows)
-
-
-def _figures(name: str, n: int, figures: Mapping[str, Any]) -> list[str]:
-    return [name, str(n), *(intervals.format_interval(figures.get(f), figures.get(f"{f}_interval")) for f in SHOWN)]
 
 
 def _operating_point(content: PackageContent) -> Section:

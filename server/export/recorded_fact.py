@@ -9,6 +9,7 @@ class RecordedFact:
     """One statement of a dossier."""
 
     text: str
+    """One statement, or a line for each of several."""
     source: str
     """File of the run's folder, and keys in it."""
 

@@ -4,7 +4,11 @@ A fact that nobody recorded is None, and the dossier says so; nothing here is ta
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from common.imaging.step_order import Steps
 from server.export import recorded_figures
 from server.export.recorded_fact import RecordedFact, fact_of, in_words
 from server.report import sentences
@@ -28,12 +32,17 @@ def _sites(result: Result) -> RecordedFact | None:
 
 def _privacy(result: Result) -> RecordedFact | None:
     keys = "secure_aggregation" + (", privacy" if "privacy" in result else "")
-    return fact_of(keys, " ".join(sentences.privacy(result)))
+    return fact_of(keys, "\n".join(sentences.privacy(result)))
 
 
 def _partition(result: Result) -> RecordedFact | None:
     sites = result["config"].get("sites")
     return fact_of("config.sites", in_words(sites)) if sites else None
+
+
+def _preprocessing(result: Result) -> RecordedFact | None:
+    steps = TypeAdapter[Any](Steps).validate_python(result["config"]["preprocess"])
+    return fact_of("config.preprocess", "; ".join(step.label() for step in steps))
 
 
 def _missing(result: Result) -> RecordedFact | None:
@@ -132,7 +141,7 @@ def _data_settings(result: Result) -> RecordedFact | None:
 
 READERS: Mapping[str, Reader] = {
     "name": lambda r: fact_of("name", r["name"]),
-    "kind": lambda r: fact_of("config.model.kind", f"{sentences.model_kind(r)}, by federated learning."),
+    "kind": lambda r: fact_of("config.model.kind", f"By federated learning: {sentences.model_kind(r)}."),
     "release": lambda r: fact_of("release, code", f"Consilium {r['release']}, code {r['code']}."),
     "purpose": lambda r: fact_of("purpose", r.get("purpose", "")),
     "origin": _origin,
@@ -142,7 +151,7 @@ READERS: Mapping[str, Reader] = {
     "by_class": recorded_figures.by_class,
     "test_cases": recorded_figures.judged_cases,
     "data_settings": _data_settings,
-    "preprocessing": lambda r: fact_of("config.preprocess", in_words(r["config"]["preprocess"]).strip("[]")),
+    "preprocessing": _preprocessing,
     "missing": _missing,
     "partition": _partition,
     "model": lambda r: fact_of("config.model", in_words(r["config"]["model"])),
@@ -161,7 +170,7 @@ READERS: Mapping[str, Reader] = {
     "confusion": recorded_figures.confusion,
     "balance": lambda r: fact_of("config.model.class_weight", str(r["config"]["model"].get("class_weight") or "")),
     "privacy": _privacy,
-    "doubts": lambda r: fact_of("config, counts", " ".join(sentences.limits(r))),
+    "doubts": lambda r: fact_of("config, counts", "\n".join(sentences.limits(r))),
     "versions": lambda r: fact_of("versions", in_words(r["versions"])),
     "weights": _weights,
     "encoder": _encoder,

@@ -16,7 +16,7 @@ NAMES = {
     "balanced_accuracy": "Balanced accuracy", "f1": "F1",
     "sensitivity_at_specificity": "Sensitivity at specificity 0.9",
     "specificity_at_sensitivity": "Specificity at sensitivity 0.9", "brier": "Brier score",
-    "ece": "Expected calibration error",
+    "ece": "Expected calibration error", "log_loss": "Log loss",
 }  # fmt: skip
 
 

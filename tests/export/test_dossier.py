@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from common.errors import ConfigError
 from server.__main__ import main
-from server.export import dossier
+from server.export import dossier, model_card
 from server.export.recorded_facts import READERS, facts_of
 from simulation import api
 from simulation.api import SimulatedFigures
@@ -66,7 +66,22 @@ def has(tree: Any, keys: list[str]) -> bool:
 
 def test_the_figures_of_the_dossier_are_those_of_the_result(run: SimulatedFigures) -> None:
     auc = run.result["sites_mean"]["federated"]["auc"]
-    assert f"auc {auc:.3f}" in facts_of(run.result)["figures"].text
+    text = facts_of(run.result)["figures"].text
+    assert f"Mean of sites: AUC = {auc:.3f}" in text
+    section = model_card._performance(run.result)
+    for name, _, *values in section.rows:  # the card has the same, of single sites too
+        row = f"{name[:1].upper()}{name[1:]}: AUC = {values[0]}"
+        assert row in text + facts_of(run.result)["site_figures"].text, row
+    assert len(section.rows) == 2 + len(run.result["sites"])
+
+
+def test_of_common_test_cases_no_site_has_figures_of_its_own(run: SimulatedFigures) -> None:
+    result = json.loads(json.dumps(run.result))
+    result["config"]["sites"]["test_on"] = "common"
+    facts = facts_of(result)
+    assert "site_figures" not in facts
+    assert facts["figures"].source == "result.json: test.federated"
+    assert "common to all sites" in facts["figures"].text
 
 
 def test_a_site_that_gave_nothing_is_no_trainer(run: SimulatedFigures) -> None:
