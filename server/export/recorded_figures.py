@@ -125,8 +125,8 @@ def confusion(result: Result) -> RecordedFact | None:
 def measures(result: Result) -> RecordedFact | None:
     """Which figures there are."""
     values = sentences.figures(result)
-    shown = [NAMES.get(name, name) for name in _names(result) if values.get(name) is not None]
-    return fact_of("counts", ", ".join(shown))
+    names = [NAMES.get(name, name) for name in _names(result) if values.get(name) is not None]
+    return fact_of("counts", ", ".join(names))
 
 
 def uncertainty(result: Result) -> RecordedFact | None:
