@@ -1,6 +1,6 @@
 """Decoded images, kept on disk: a JPEG 2000 radiograph takes half a second to decode, and a hundredth from here.
 
-One .npz a file and choice of frames, named by path, size, time of change and version of the readers; pixels in the
+One entry a file and choice of frames, named by path, size, time of change and version of the readers; pixels in the
 smallest type that holds them exactly. An entry is written whole or not at all, and a damaged one is made again, so the
 folder may be deleted at any time. It holds images and patient numbers: it belongs where the images belong. What comes
 from an encrypted data set is sealed under that set's key.
@@ -14,8 +14,6 @@ import signal
 import struct
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,7 +38,7 @@ from common.imaging import Picture
 
 ALONE_S = 2.0
 """So long one process decodes by itself; starting others takes about as long."""
-DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, struct.error, zipfile.BadZipFile, zlib.error)
+DAMAGED = (OSError, ValueError, KeyError, TypeError, struct.error)
 """What reading an entry raises that was changed or cut."""
 
 
@@ -111,8 +109,8 @@ def _frame(entry: Path, image: CachedImage, index: int) -> NDArray[Any]:
         return cache_entry.read_frame(file, index, image.facts[index].shape, _seal(entry, image.origin))
 
 
-def _seal(entry: Path, origin: ImageSource) -> cache_entry.EntrySeal | None:
-    return cache_entry.EntrySeal(origin.sealer, entry.stem) if origin.sealer else None
+def _seal(entry: Path, origin: ImageSource) -> cache_entry.EntrySeal:
+    return cache_entry.EntrySeal(origin.sealer or cache_entry.Checksums(), entry.stem)
 
 
 def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | None:
@@ -187,7 +185,7 @@ def _in_processes(folder: Path, files: Sequence[tuple[ImageSource, Frames]]) -> 
 
 
 def entry_path(folder: Path, origin: ImageSource, frames: Frames) -> Path:
-    """Where the entry of a choice of frames is, if there is one."""
+    """Where the entry of a choice of frames is, if there is one; the suffix is release 0.1's, whose own it replaces."""
     key = repr((origin.state(), frames, readers.VERSION))
     name = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     return folder / name[:2] / f"{name}.npz"
