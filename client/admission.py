@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from client.memory_guard import shut_memory
 from common.errors import AccessError
 
 _MADE_BY_THE_GATE = object()
@@ -35,6 +36,7 @@ class Admission:
     @classmethod
     def grant(cls, folder: Path, action: str, person: str, role: str, policy: int, uid: int) -> Self:
         """For the gate, when it has checked that the person may, or that there is no policy yet."""
+        shut_memory()  # of a process that opens keys from now on
         return cls(folder.resolve(), action, person, role, policy, uid, _MADE_BY_THE_GATE)
 
     def for_copy(self, folder: Path) -> Self:

@@ -21,7 +21,7 @@ from client.connection.node import serve, start_again
 from client.connection.proxy import of_site
 from client.connection.retry import ConnectionStatus
 from client.home import Home, SiteFolder
-from client.memory_guard import guard_memory
+from client.memory_guard import guard_process
 from client.plans import notice, sync
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
@@ -67,7 +67,7 @@ class ResidentProcess:
 
     def run(self) -> int:
         """Until it is told to stop, by SIGTERM or Ctrl-C."""
-        guard_memory()
+        guard_process()
         with interrupt.in_order(self.stop.set) as signals, Doorkeeper(SiteFolder(self.home.folder)).open():
             self._serve()
         return signals.status

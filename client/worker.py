@@ -29,7 +29,7 @@ from client.access.door_worker import PersonsProcess
 from client.access.named_files import NOT_HERE, lend_all, row
 from client.access.permissions import encrypted_data, rule_name
 from client.home import SiteFolder
-from client.memory_guard import guard_memory
+from client.memory_guard import guard_process
 from client.prediction.trust import PUBLISHERS_FILE
 from common import config as configuration
 from common.cli.command import CommandParser, outcome
@@ -40,7 +40,7 @@ from common.storage.lent_path import lend
 
 def main(handles: list[int]) -> int:
     """Carry the command out; its exit status."""
-    guard_memory()
+    guard_process()
     spell_out_what_cannot_be_shown()
     paper, channel, *files = handles
     tree = json.loads(handed_file.content_of(paper))

@@ -22,7 +22,7 @@ from typing import Any
 
 from client.access import door_messages, handed_file
 from client.access.command_request import CommandRequest, Signer
-from client.access.loan_desk import LoanDesk
+from client.access.loan_desk import LoanDesk, refuse_others_links
 from client.access.named_files import READ, NamedFile, named_files
 from common.errors import AccessError
 
@@ -184,6 +184,7 @@ def _handed_in(files: Sequence[NamedFile]) -> Iterator[dict[str, tuple[int, str]
     try:
         for file in files:
             if file.use == READ and file.path not in handed_in:
+                refuse_others_links(file.path, file.path)
                 with open(file.path, "rb") as stream:  # noqa: PTH123
                     content = stream.read(handed_file.MOST_BYTES + 1)
                 if len(content) > handed_file.MOST_BYTES:

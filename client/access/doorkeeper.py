@@ -25,6 +25,7 @@ from typing import Any
 
 from client.access import door_messages, gate, handed_file
 from client.access.command_request import CommandRequest, new_challenge
+from client.access.refusal_notes import RefusalNotes
 from client.access.worker_process import GRACE_S, started_worker, wait_for
 from client.home import SiteFolder
 from common.audit.log import user
@@ -39,8 +40,6 @@ MOST_CALLERS, MOST_OF_ONE = 24, 8
 """At the same time; of one system user."""
 FULL, FULL_S = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ECONNABORTED), 0.2
 """Errors after which there is a door all the same, and the pause then."""
-NOTE_S = 60.0
-"""Of messages that are none, one line a system user in so long goes into the site's log."""
 
 
 class Doorkeeper:
@@ -50,7 +49,7 @@ class Doorkeeper:
         self.site = site
         self._callers: Counter[int] = Counter()
         self._lock = threading.Lock()
-        self._noted_s: dict[int, float] = {}
+        self._notes = RefusalNotes()
         self._workers: set[subprocess.Popen[bytes]] = set()
 
     @contextmanager
@@ -97,8 +96,13 @@ class Doorkeeper:
             if is_full:
                 _refuse(connection, "too many commands at once; wait for one to end.")
                 connection.close()
-            else:
+                continue
+            try:
                 threading.Thread(target=self._receive, args=(connection, uid), daemon=True).start()
+            except RuntimeError:  # this machine has no room for one more now
+                connection.close()
+                with self._lock:
+                    self._callers[uid] -= 1
 
     def _receive(self, connection: socket.socket, uid: int) -> None:
         try:
@@ -121,11 +125,11 @@ class Doorkeeper:
             request = _request_in(tree, handles)
         except (AccessError, EOFError, OSError) as error:
             door_messages.close(handles)
-            self._note(uid)
+            gate.note_stranger(self.site, uid, self._notes)
             _refuse(connection, str(error) if isinstance(error, AccessError) else "nothing was asked in time.")
             return
         try:
-            grant = gate.hand_over(*gate.check(self.site, request, uid, challenge), request)
+            grant = gate.hand_over(*gate.check(self.site, request, uid, challenge, self._notes), request)
             with started_worker(self.site.folder, grant, handles, tree) as worker:
                 while handles:  # they are the worker's now: who gives many commands takes none from this process
                     os.close(handles.pop())
@@ -146,15 +150,6 @@ class Doorkeeper:
         deadline_s = time.monotonic() + GRACE_S
         while self._workers and time.monotonic() < deadline_s:
             time.sleep(0.05)
-
-    def _note(self, uid: int) -> None:
-        """A line in the site's log on what was no command; who sends many of them fills no disk."""
-        now = time.monotonic()
-        with self._lock:
-            if now - self._noted_s.get(uid, -NOTE_S) < NOTE_S:
-                return
-            self._noted_s[uid] = now
-        gate.note_stranger(self.site, uid)
 
 
 STREAMS = 4

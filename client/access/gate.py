@@ -14,6 +14,7 @@ from client.access.people import open_key, path_of
 from client.access.permissions import RULES, CommandRule
 from client.access.policy import Person, SitePolicy
 from client.access.policy_store import policy_store
+from client.access.refusal_notes import RefusalNotes
 from client.access.signed_entries import UID
 from client.admission import Admission
 from client.home import Home, SiteFolder
@@ -44,17 +45,20 @@ class Actor:
 # --- whether somebody may --------------------------------------------------------------------------------------------
 
 
-def check(site: SiteFolder, request: CommandRequest, uid: int, challenge: str) -> tuple[Admission, Person]:
+def check(
+    site: SiteFolder, request: CommandRequest, uid: int, challenge: str, notes: RefusalNotes | None = None
+) -> tuple[Admission, Person]:
     """The one decision, for a command line in its own folder and for whoever comes to the door of a site.
 
     Args:
         uid: the system user whose process asks, as the kernel says.
         challenge: what was given to that process, once, to be signed with the command.
+        notes: of a door, where strangers come: which refusals are written down; None: all.
 
     Raises:
         AccessError, IdentityError: it was not signed by somebody whom the policy lets do it, now. The log says so then.
     """
-    with _refusals(site, request.action, uid) as why:
+    with _refusals(site, request.action, uid, notes) as why:
         rule, policy = _rule(request.action, why), policy_store(site).in_force()
         why |= {"policy": policy.content.version, "refused": NO_SIGNATURE}
         request.demand(site.site, uid, challenge)
@@ -137,9 +141,9 @@ def take_over(site: SiteFolder, grant: Mapping[str, Any]) -> tuple[CommandReques
     return request, admission, person
 
 
-def note_stranger(site: SiteFolder, uid: int) -> None:
+def note_stranger(site: SiteFolder, uid: int, notes: RefusalNotes) -> None:
     """Write down that somebody came to the site's door with what is no command."""
-    site.log.record("door", "failed", facts={"refused": "no command", UID: uid, "error": AccessError.code})
+    _note(site, "door", {"refused": "no command", UID: uid, "error": AccessError.code}, notes)
 
 
 def _rule(action: str, why: dict[str, int | str]) -> CommandRule:
@@ -165,14 +169,24 @@ def _person(action: str, rule: CommandRule, policy: SitePolicy, public: str, why
 
 
 @contextmanager
-def _refusals(site: SiteFolder, action: str, uid: int) -> Iterator[dict[str, int | str]]:
+def _refusals(
+    site: SiteFolder, action: str, uid: int, notes: RefusalNotes | None = None
+) -> Iterator[dict[str, int | str]]:  # fmt: skip
     """Whoever is refused is written down."""
     why: dict[str, int | str] = {"refused": "policy", UID: uid}
     try:
         yield why
     except (AccessError, IdentityError) as error:
-        site.log.record(plain(action), "failed", facts={**why, "error": error.code})
+        _note(site, plain(action), {**why, "error": error.code}, notes)
         raise
+
+
+def _note(site: SiteFolder, what: str, facts: dict[str, int | str], notes: RefusalNotes | None) -> None:
+    """An entry on a refusal, if it is to be one. Who has proved no key makes no kind of each word that they send."""
+    person = facts.get("person")
+    kind = (facts[UID], facts["refused"], *((person, what) if person else ()))
+    if (left_out := notes.left_out(kind) if notes else 0) is not None:
+        site.log.record(what, "failed", facts=facts | ({"left out": left_out} if left_out else {}))
 
 
 def _needed(rule: CommandRule, policy: SitePolicy) -> str:

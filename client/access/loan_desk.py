@@ -80,6 +80,7 @@ class LoanDesk:
         if what == "names":
             return self._names(path, int(question["from"]))
         files.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        self._path(question, BENEATH)  # no link has come on the way meanwhile
         if not stat.S_ISREG(os.fstat(files[0]).st_mode):
             raise OSError(errno.EISDIR, "no file")
         return {}
@@ -93,6 +94,7 @@ class LoanDesk:
         path = os.path.normpath(str(question["path"]))
         for file in self._files:
             if file.use in uses and (path == file.path or Path(path).is_relative_to(file.path)):
+                refuse_others_links(file.path, path)
                 return path
         raise AccessError(f"{path}: the command names neither it nor a folder around it. Name the folder.")
 
@@ -145,3 +147,24 @@ class LoanDesk:
         version = SitePolicy.read(bytes.fromhex(before))
         content_of_options = changed_content(version, options).to_json()
         return {**content_of_options, "made_s": 0} == {**content, "made_s": 0}
+
+
+def refuse_others_links(folder: str, path: str) -> None:
+    """Follow no link on the way from what was named but one's own: where others may write, as in a folder of exports,
+    another's link would have this process open, or write over, what its person never named (as the kernel's
+    `fs.protected_symlinks`).
+
+    Raises:
+        AccessError: there is one.
+    """
+    at = Path(folder)
+    for part in ("", *Path(path).relative_to(folder).parts):
+        at = at / part
+        try:
+            state = at.lstat()
+        except OSError:  # whoever opens it says what is wrong
+            return
+        if stat.S_ISLNK(state.st_mode) and state.st_uid not in (0, os.geteuid()):
+            raise AccessError(
+                f"{at}: user {state.st_uid} put a link there, which is not followed. Name the folder itself."
+            )

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.memory_guard import shut_memory
 from common.cli import terminal
 from common.errors import AccessError
 from common.storage.files import write_secret
@@ -55,6 +56,7 @@ def make(path: Path, passphrase: str | None = None) -> PersonKey:
     Raises:
         ConfigError: if the file exists.
     """
+    shut_memory()
     key = Ed25519PrivateKey.generate()
     how = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     write_secret(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
@@ -93,6 +95,7 @@ def open_key(path: Path, passphrase: Callable[[Path], bytes] | None = None) -> P
         raise AccessError(
             f"{path}: others can read it, and a person's key is one person's. chmod 600 {terminal.word(path)}"
         )
+    shut_memory()
     try:
         key = serialization.load_pem_private_key(
             content, (passphrase or _passphrase)(path) if b"ENCRYPTED" in content else None

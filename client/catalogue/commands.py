@@ -66,7 +66,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _as_json(content: OfferContent) -> dict[str, Any]:
-    entry = {"address": content.address, "kind": content.offer.kind, "title": content.title, "by": content.by}
+    entry = {"address": content.address, "kind": content.offer.kind, "title": content.title, "by": content.by,
+             "owner": content.owner}  # fmt: skip
     package = content.offer.package if isinstance(content.offer, ModelOffer) else ""
     doubt, facts = listing_view.doubt(content), listing_view.facts(content)
     return {**entry, "doubt": doubt, "package": package, "description": content.description, "facts": facts}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from client.custody.dataset_writer import SealedObject
 from client.custody.intake import AlreadyStored, Intake
+from client.memory_guard import shut_memory
 from client.sources.case_row import CaseRow
 from common.errors import ImageError
 
@@ -91,6 +92,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 def _begin() -> None:
     """Leave Ctrl-C to the process that writes, and end with it: keys must not stay in memory that nobody watches."""
+    shut_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

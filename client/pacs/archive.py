@@ -127,6 +127,23 @@ class Archive(Protocol):
         ...
 
 
+def study_of(archive: Archive, accession: str, name: str) -> StudyRecord:
+    """The one study of an accession number.
+
+    Args:
+        name: of the archive, for the message.
+
+    Raises:
+        PacsError: there is none, or there are several.
+    """
+    studies = [one for one in archive.studies(StudyQuery(accession)) if one.accession == accession]
+    if not studies:
+        raise PacsError("not found", f"{name} has no study of this accession number")
+    if len(studies) > 1:
+        raise PacsError("ambiguous", f"{len(studies)} studies have this accession number; expected one")
+    return studies[0]
+
+
 def refuse_endless(address: str, entries: int) -> None:
     """Refuse an answer that does not end.
 

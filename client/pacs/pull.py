@@ -15,7 +15,7 @@ from client.custody.import_workers import IntakeResult
 from client.custody.importer import COMMIT_S, Advance, ImportReport, ImportRequest, patient_of
 from client.custody.intake import AlreadyStored, Intake
 from client.custody.withdrawals import Withdrawals
-from client.pacs.archive import Archive, SeriesChoice, StudyQuery
+from client.pacs.archive import Archive, SeriesChoice, study_of
 from client.pacs.arrival_check import check_arrival
 from client.pacs.pull_pace import PullPace
 from client.pacs.pull_report import PullReport, StudyEntry
@@ -154,13 +154,8 @@ class _Pull:
 
     def _listing(self, entry: StudyEntry) -> tuple[str, dict[str, frozenset[str]]]:
         """The UID of a study, and the images of those of its series that are wanted."""
-        archive, accession = self.feed.archive, entry.item.accession
-        studies = [one for one in archive.studies(StudyQuery(accession)) if one.accession == accession]
-        if not studies:
-            raise PacsError("not found", f"{self.feed.name} has no study of this accession number")
-        if len(studies) > 1:
-            raise PacsError("ambiguous", f"{len(studies)} studies have this accession number; expected one")
-        study = studies[0].uid
+        archive = self.feed.archive
+        study = study_of(archive, entry.item.accession, self.feed.name).uid
         if not (series := archive.series(study)):
             raise PacsError("half", f"{self.feed.name} lists the study, and none of its series")
         wanted_series = {

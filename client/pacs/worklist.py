@@ -103,18 +103,25 @@ def _columns(where: str, header: Sequence[str], names: Mapping[str, str], needed
     return at
 
 
-def _item(
-    cell: Mapping[str, str], record: Sequence[str], number: int, source: Manifest, finding_columns: Mapping[str, int],
-    labels: bool,
-) -> WorkItem | str | None:  # fmt: skip
-    """A row, or what is wrong with it; None: as the list says, it is not used."""
-    accession, label, split = cell["accession"], cell.get("label", ""), None
+def wrong_accession(accession: str) -> str | None:
+    """Why a word is no accession number that an archive can be asked for; None: it is one."""
     if not accession or says_nothing(accession):
         return "names no accession number"
     if is_cut_number(accession):
         return f"accession '{accession}' is a number that a spreadsheet has cut short; export the column as text"
     if len(accession) > MOST_LETTERS or NEVER.search(accession):
         return f"accession '{legible(accession)}'; expected at most {MOST_LETTERS} letters, and none of * ? \\"
+    return None
+
+
+def _item(
+    cell: Mapping[str, str], record: Sequence[str], number: int, source: Manifest, finding_columns: Mapping[str, int],
+    labels: bool,
+) -> WorkItem | str | None:  # fmt: skip
+    """A row, or what is wrong with it; None: as the list says, it is not used."""
+    accession, label, split = cell["accession"], cell.get("label", ""), None
+    if wrong := wrong_accession(accession):
+        return wrong
     if "split" in cell:
         meaning = as_split(cell["split"], source.splits)
         if meaning == "unused":

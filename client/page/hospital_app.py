@@ -109,7 +109,7 @@ class HospitalPages:
     async def _models(self, request: Request) -> Response:
         def draw(person: SiteCommands, me: PageUser) -> list[Child]:
             worth = person.ask("compare", "--json").json() if me.may("compare") else None
-            return site_sections.models(person.ask("catalogue", "--json"), worth)
+            return site_sections.models(person.ask("catalogue", "--json"), worth, me.site)
 
         return await self._answer(request, "Models", draw)
 

@@ -88,11 +88,15 @@ class HostedLogin:
     provider: IdentityProvider
     home: Path
     commands: Mapping[str, Command]
-    login: Login = field(default_factory=lambda: Login(session_s=SESSION_S))
+    login: Login = field(init=False)
     _people: dict[str, tuple[SiteCommands, float]] = field(default_factory=dict, repr=False)
     """By the digest of a session, in whose name it gives commands, and until when."""
     _names: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
     """By the digest of what a browser keeps, whom the provider has named there, and until when."""
+
+    def __post_init__(self) -> None:
+        forget = lambda session: self._people.pop(_digest(session), None)  # noqa: E731
+        self.login = Login(session_s=SESSION_S, on_leave=forget)  # whose session has ended, their key goes
 
     def person_of(self, request: Request, cookie: str) -> SiteCommands:
         """In whose name a request gives commands.

@@ -1,6 +1,7 @@
 """What there is to know of the site, as people read it: images, models, privacy, the coordinator, the log."""
 
 import time
+from collections.abc import Container
 from typing import Any
 
 from client.access.permissions import RULES, role_names
@@ -62,12 +63,13 @@ def _checks(caption: str, checks: list[Tree]) -> Child:
     return stacked_table(caption, ["Is it?", "Found", "To do"], rows)
 
 
-def models(catalogue: CommandAnswer, worth: list[Tree] | None) -> list[Child]:
-    """The models of the catalogue, this hospital's own among them, and what those are worth here that were compared.
+def models(catalogue: CommandAnswer, worth: list[Tree] | None, site: str) -> list[Child]:
+    """What models are worth here that were compared; then the catalogue's, this hospital's own apart.
 
     Args:
         catalogue: of `catalogue --json`.
         worth: of `compare --json`; None: their role may not see it.
+        site: this one.
     """
     body: list[Child] = [el("h1", "Models")]
     if worth is None:
@@ -77,21 +79,26 @@ def models(catalogue: CommandAnswer, worth: list[Tree] | None) -> list[Child]:
     if worth == []:
         body.append(el("p", "No model was compared here yet: ", el("code", "python -m client compare MODEL"),
                        class_="lead"))  # fmt: skip
-    body.append(el("h2", "Offered in the consortium"))
     try:
         entries = [entry for entry in catalogue.json() if entry["kind"] == "model"]
     except ConsiliumError as error:
-        return [*body, el("p", str(error), class_="warn")]
+        return [*body, el("h2", "Offered by partners"), el("p", str(error), class_="warn")]
     if catalogue.errors:
         body.append(el("p", catalogue.errors, class_="warn"))
     packages = {result["package"] for result in worth or ()}
-    rows: list[list[Child]] = [
-        [el("span", entry["title"], el("small", entry["address"])), entry["facts"].get("tells apart", "–"), entry["by"],
-         f"Not real: {entry['doubt']}." if entry["doubt"] else "–",
-         "above" if entry["package"] in packages else "not compared here"] for entry in entries
+    for title, of_site in (("Offered by partners", False), ("Offered by this hospital", True)):
+        rows = [_model_row(entry, packages) for entry in entries if (entry["owner"] == site) is of_site]
+        table = stacked_table(title, ["Model", "Tells apart", "By", "To know", "Worth here"], rows)
+        body += [el("h2", title), table if rows else el("p", "None yet.", class_="soft")]
+    return body
+
+
+def _model_row(entry: Tree, packages: Container[str]) -> list[Child]:
+    return [
+        el("span", entry["title"], el("small", entry["address"])), entry["facts"].get("tells apart", "–"), entry["by"],
+        f"Not real: {entry['doubt']}." if entry["doubt"] else "–",
+        "above" if entry["package"] in packages else "not compared here",
     ]  # fmt: skip
-    table = stacked_table("Models in the catalogue", ["Model", "Tells apart", "By", "To know", "Worth here"], rows)
-    return [*body, table if rows else el("p", "None yet.", class_="soft")]
 
 
 def _figures(result: Tree) -> Child:

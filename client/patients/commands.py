@@ -10,6 +10,8 @@ from client.custody import lifecycle
 from client.custody.dataset_version import dataset_version
 from client.custody.key_ring import Custody
 from client.home import Home, home_option
+from client.pacs.open_archive import open_archive
+from client.pacs.pacs_settings import read_one
 from client.patients import backup_traces, cache_traces, model_traces
 from client.patients import relabel as labels
 from client.patients.backup_traces import BackupTraces
@@ -28,6 +30,7 @@ PATIENTS = """A patient withdraws, or a label was wrong.
   python -m client patients remove --file list.txt --receipt /letters/may.json
   python -m client patients readmit --name chest        let them in again, at the next import
   python -m client patients relabel wrong.csv --name chest      path, patient or study; was; label
+  python -m client patients relabel wrong.csv --name chest --from-pacs radiology      accession; was; label
 
 Numbers are the hospital's own, as PACS or the list had them. They are asked for, or read from --file, one a line (-:
 from standard input), and are never arguments: shells and process lists would keep them. Keep the file out of the site's
@@ -56,7 +59,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--yes", action="store_true", help="without being asked")
         home_option(sub)
     sub = actions.add_parser("relabel", help="correct labels")
-    sub.add_argument("file", type=Path, metavar="FILE", help="a CSV: was, label, and one of path, patient, study")
+    sub.add_argument(
+        "file", type=Path, metavar="FILE", help="a CSV: was, label, and one of path, patient, study, accession"
+    )
+    sub.add_argument("--from-pacs", metavar="PACS", help="accession: the archive that names their studies")
     sub.add_argument("--name", required=True, metavar="DATASET")
     home_option(sub)
 
@@ -233,7 +239,13 @@ def _relabel(options: argparse.Namespace) -> int:
     custody = Custody(home)
     refuse_inside(options.file, home.folder, "a list of patients or files")
     folder = lifecycle.find(custody, options.name)
-    outcome = labels.relabel(custody, folder, options.file, labels.read(options.file))
+    corrections = labels.read(options.file)
+    if options.from_pacs:
+        with open_archive(read_one(home.folder, options.from_pacs)) as archive:
+            corrections = labels.of_studies(options.file, corrections, archive, options.from_pacs)
+    elif corrections[0].by == "accession":
+        raise ConfigError(f"{options.file}: accession numbers are in no custody. Name the archive: --from-pacs PACS.")
+    outcome = labels.relabel(custody, folder, options.file, corrections)
     options.act.dataset = options.name
     options.act.facts |= {
         "rows": outcome.rows, "cases": outcome.cases, "version before": outcome.version_before,

@@ -3,6 +3,7 @@
 path,was,label          a file as it was brought: it is known by its content, wherever it lies now
 patient,was,label       the hospital's own number of a patient: all of theirs that had the old label
 study,was,label         a StudyInstanceUID, in the same way
+accession,was,label     an accession number, whose study the archive names: custody keeps none
 """
 
 import csv
@@ -16,11 +17,13 @@ from client.custody.dataset_version import dataset_version
 from client.custody.dataset_writer import DatasetWriter, open_for_writing
 from client.custody.encrypted_dataset import EncryptedDataset, write_index
 from client.custody.key_ring import Custody
+from client.pacs.archive import Archive, study_of
+from client.pacs.worklist import wrong_accession
 from client.patients.search import Kind, People, objects_of
 from client.readers.source import ImageFile
-from common.errors import ConfigError, DataError, ImageError
+from common.errors import ConfigError, DataError, ImageError, PacsError
 
-BY = ("path", "patient", "study")
+BY = ("path", "patient", "study", "accession")
 MOST_PROBLEMS = 20
 
 
@@ -71,6 +74,32 @@ def read(path: Path) -> list[Correction]:
     return corrections
 
 
+def of_studies(path: Path, corrections: Sequence[Correction], archive: Archive, name: str) -> list[Correction]:
+    """Corrections by accession number as ones by study, each asked of the archive; others as they are.
+
+    Raises:
+        DataError: an accession number that is none, or whose study the archive does not name.
+        PacsError: the archive does not answer.
+    """
+    studies, problems = list[Correction](), list[str]()
+    for correction in corrections:
+        if correction.by != "accession":
+            return list(corrections)
+        try:
+            if wrong := wrong_accession(correction.who):
+                problems.append(f"{path}, row {correction.row}: {wrong}")
+                continue
+            uid = study_of(archive, correction.who, name).uid
+        except PacsError as error:
+            if error.cause not in ("not found", "ambiguous"):
+                raise
+            problems.append(f"{path}, row {correction.row}: {error}")
+            continue
+        studies.append(replace(correction, by="study", who=uid))
+    _refuse(problems)
+    return studies
+
+
 def relabel(custody: Custody, folder: Path, path: Path, corrections: Sequence[Correction]) -> Relabelling:
     """Correct the labels of a data set, all or none.
 
@@ -85,12 +114,16 @@ def relabel(custody: Custody, folder: Path, path: Path, corrections: Sequence[Co
         store = writer.store
         before, cases = dataset_version(store), store.index.cases
         labels, problems = _labels(store, path, corrections)
-        if problems:
-            more = f" and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-            raise DataError("; ".join(problems[:MOST_PROBLEMS]) + f"{more}. Nothing was changed.")
+        _refuse(problems)
         writer.index.cases = [replace(case, label=labels.get(i, case.label)) for i, case in enumerate(cases)]
         _write(custody, writer)
         return Relabelling(len(corrections), len(labels), before, dataset_version(store))
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        more = f" and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+        raise DataError("; ".join(problems[:MOST_PROBLEMS]) + f"{more}. Nothing was changed.")
 
 
 def _labels(store: EncryptedDataset, path: Path, corrections: Sequence[Correction]) -> tuple[dict[int, str], list[str]]:

@@ -45,11 +45,13 @@ class Login:
         password_file: has the password's hash, once one was set; None: there are links alone.
         sessions_file: keeps sessions, so that they outlast this process; None: they end with it.
         session_s: how long one lasts; 0: SESSION_S.
+        on_leave: called with a session that somebody ends.
     """
 
     password_file: Path | None = None
     sessions_file: Path | None = None
     session_s: float = 0.0
+    on_leave: Callable[[str], object] = field(default=lambda session: None, repr=False)
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _link: bytes | None = field(default=None, repr=False)
     """Digest of the link that was not used yet."""
@@ -144,6 +146,7 @@ class Login:
 
     def leave(self, session: str) -> None:
         """End a session."""
+        self.on_leave(session)
         with self._alone:
             sessions = self._sessions_by_digest()
             sessions.pop(_digest(session).hex(), None)

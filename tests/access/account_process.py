@@ -13,9 +13,9 @@ def keep_door(folder: str) -> None:
     """Be the site's resident process, as far as its door goes."""
     from client.access.doorkeeper import Doorkeeper
     from client.home import SiteFolder
-    from client.memory_guard import guard_memory
+    from client.memory_guard import guard_process
 
-    guard_memory()
+    guard_process()
     with Doorkeeper(SiteFolder(Path(folder))).open():
         print("ready", flush=True)
         sys.stdin.read()

@@ -18,7 +18,7 @@ from client.access.loan_desk import LoanDesk
 from client.access.named_files import NamedFile, lend_all, named_files
 from client.admission import Admission
 from client.home import Home, SiteFolder
-from client.memory_guard import guard_memory
+from client.memory_guard import guard_process
 from common.errors import AccessError
 from common.storage.lent_path import lent_path
 from tests.access.doors import OpenDoor, open_door, parsed
@@ -338,7 +338,7 @@ def test_nothing_but_the_door_is_for_the_group(site: Site) -> None:
 
 def test_a_process_with_keys_leaves_no_core_dump() -> None:
     if (child := os.fork()) == 0:
-        guard_memory()
+        guard_process()
         is_closed = Path(f"/proc/{os.getpid()}/status").stat() and resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
         os._exit(0 if is_closed else 1)
     assert os.waitpid(child, 0)[1] == 0

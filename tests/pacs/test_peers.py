@@ -5,10 +5,12 @@ import os
 import socket
 import ssl
 import stat
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from client.__main__ import main
 from client.custody import importer, intake, rewriting
 from client.custody.importer import ImportRequest
 from client.custody.pseudonyms import Pseudonyms
@@ -16,7 +18,7 @@ from client.custody.withdrawals import Withdrawals
 from client.pacs import archive, pull
 from client.pacs.dicomweb import DicomWebArchive
 from client.pacs.dimse import DimseArchive
-from client.pacs.pacs_settings import DicomWebPacs, DimsePacs
+from client.pacs.pacs_settings import DicomWebPacs, DimsePacs, write_one
 from client.pacs.pull import PacsFeed
 from client.pacs.worklist import read_worklist
 from client.readers.source import ImageBytes
@@ -396,3 +398,29 @@ def test_the_report_is_for_its_owner(custody, receiver, tmp_path, monkeypatch, c
     )
     assert "left out" in log
     assert "A001" not in log
+
+
+def test_labels_are_corrected_by_accession_number_as_they_came(custody, receiver, tmp_path, capsys):
+    folder, table = custody.home.folder, tmp_path / "wrong.csv"
+    with DimsePeer(STUDIES, receiver) as peer:
+        archive = dimse(peer)
+        pulled(custody, archive, [0, 1, 2])
+        write_one(folder, "radiology", archive.settings)
+        words = ["patients", "relabel", str(table), "--name", "chest", "--home", str(folder)]
+        table.write_text("accession,was,label\nA000,well,ill\nA001,ill,well\n", encoding="utf-8")
+        assert main(words) == 2
+        assert "Name the archive: --from-pacs" in capsys.readouterr().err
+        assert main([*words, "--from-pacs", "radiology"]) == 0
+        assert "4 cases have another label, by 2 rows" in capsys.readouterr().out
+        labels = Counter(case.label for case in opened(custody).index.cases)
+        assert labels == {"ill": 2, "well": 4}
+        rows = ["A002,ill,well", "A9,well,ill", "A00*,well,ill", "1.2E+05,well,ill"]
+        table.write_text("\n".join(["accession,was,label", *rows]) + "\n", encoding="utf-8")
+        assert main([*words, "--from-pacs", "radiology"]) == 2
+        said = capsys.readouterr().err
+        for text in ("row 3: radiology has no study", "row 4: accession 'A00*'", "row 5: accession", "Nothing was"):
+            assert text in said
+        table.write_text("accession,was,label\nA002,ill,well\n", encoding="utf-8")
+        assert main([*words, "--from-pacs", "radiology"]) == 2
+        assert "was is 'ill', and chest has 'well'" in capsys.readouterr().err
+    assert Counter(case.label for case in opened(custody).index.cases) == labels

@@ -1,5 +1,6 @@
 """Who may do what through the hospital's page, and what other pages and odd requests cannot make it do."""
 
+import json
 import time
 
 import pytest
@@ -7,9 +8,12 @@ import pytest
 from client.access import people
 from client.access.policy import Person, SitePolicy
 from client.access.policy_store import policy_store
+from client.page import site_sections
+from client.page.site_commands import CommandAnswer
 from client.plans.inbox import PlanInbox
 from common.audit.entries import decode
 from common.plans.plan import RunPlan
+from common.web.markup import document
 from tests.page.served_hospital import Consulted, HospitalPage
 from tests.tally import TRIED
 
@@ -132,3 +136,18 @@ def test_its_sessions_end_with_the_process_and_leave_no_file(consulted: Consulte
     with HospitalPage(consulted.here) as again, again.client() as client:
         assert client.get("/", headers={"cookie": f"consilium-{again.port}={cookie}"}).status_code == 303
     assert files() == before
+
+
+def test_a_hospital_s_own_models_stand_apart_from_its_partners() -> None:
+    entry = {"kind": "model", "facts": {}, "doubt": "", "package": ""}
+    offers = [{**entry, "title": f"Model of {owner or 'all'}", "address": owner, "by": owner or "us", "owner": owner}
+              for owner in ("lisbon", "porto", "")]  # fmt: skip
+    body = site_sections.models(CommandAnswer(0, json.dumps(offers), ""), [], "lisbon")
+    text = document("", "", *body).decode().partition("Offered by partners</h2>")[2]
+    partners, own = text.split("Offered by this hospital</h2>")
+    assert ["Model of porto" in partners, "Model of all" in partners, "Model of lisbon" in partners] == [
+        True,
+        True,
+        False,
+    ]
+    assert ["Model of lisbon" in own, "Model of porto" in own] == [True, False]
