@@ -185,8 +185,8 @@ def _note(site: SiteFolder, what: str, facts: dict[str, int | str], notes: Refus
     """An entry on a refusal, if it is to be one. Who has proved no key makes no kind of each word that they send."""
     person = facts.get("person")
     kind = (facts[UID], facts["refused"], *((person, what) if person else ()))
-    if (left_out := notes.left_out(kind) if notes else 0) is not None:
-        site.log.record(what, "failed", facts=facts | ({"left out": left_out} if left_out else {}))
+    if (surplus := notes.surplus(kind) if notes else 0) is not None:
+        site.log.record(what, "failed", facts=facts | ({"left out": surplus} if surplus else {}))
 
 
 def _needed(rule: CommandRule, policy: SitePolicy) -> str:

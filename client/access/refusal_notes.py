@@ -17,7 +17,7 @@ class RefusalNotes:
     """When a kind's hour began, and how many came in it. Of kinds there are as many as people and rows of the table."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def left_out(self, kind: Hashable) -> int | None:
+    def surplus(self, kind: Hashable) -> int | None:
         """How many of a kind were left out before this one; None: this one is left out as well."""
         now = time.monotonic()
         with self._lock:

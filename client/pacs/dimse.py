@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (
 from client.pacs import archive
 from client.pacs.archive import ArrivedObject, SeriesRecord, StudyQuery, StudyRecord
 from client.pacs.dimse_elements import query_of, text_of, texts_of
-from client.pacs.link_bounds import bounds, free_waiting
+from client.pacs.link_bounds import bounds, settle
 from client.pacs.pacs_settings import DimsePacs
 from client.pacs.peer_check import reason_not_connected
 from client.pacs.store_receiver import StoreReceiver
@@ -203,7 +203,7 @@ class DimseArchive:
             tls_args=(tls, settings.host) if tls else None, evt_handlers=bounds(settings.timeout_s),
         )  # fmt: skip
         if link.is_established:
-            free_waiting(link)
+            settle(link)
             return link
         if link.is_rejected:
             answer = link.acceptor.primitive

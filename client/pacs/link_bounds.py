@@ -8,6 +8,7 @@ a pull for ever. So each read and write has the time-out of the archive's settin
 import contextlib
 import socket
 import threading
+from typing import Any
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -30,13 +31,23 @@ def disconnect(link: Association) -> None:
             socket.socket.shutdown(wrapped.socket, socket.SHUT_RDWR)  # under TLS too: its own would go on in the clear
 
 
-def free_waiting(link: Association) -> None:
-    """When its reactor has ended, nobody waits any more for it to pause, as pynetdicom does without a bound."""
+def settle(link: Association) -> None:
+    """What a connection that asks, and serves nothing, is spared of pynetdicom's reactor thread.
+
+    It takes no answer: it is told to pause while one is waited for, but may be past the place where it looks, and an
+    answer that it took was lost without a word, a study of a C-FIND among them. And when it has ended, nobody waits for
+    it to pause, which is done without a bound.
+    """
+    next_message = link.dimse.get_msg
+
+    def get_msg(block: bool = False) -> Any:
+        return (None, None) if threading.current_thread() is link else next_message(block)
 
     def watch() -> None:
         link.join()
         link._is_paused = True
 
+    link.dimse.get_msg = get_msg
     threading.Thread(target=watch, daemon=True).start()
 
 

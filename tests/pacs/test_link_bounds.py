@@ -118,3 +118,13 @@ def test_who_says_for_ever_that_it_is_sending_is_given_up(monkeypatch):
     finally:
         over.set()
         server.shutdown()
+
+
+def test_an_answer_is_taken_by_who_asked_and_by_no_other_thread():
+    with DimsePeer(STUDIES, free_port()) as peer, DimseArchive(settings(peer.port, peer.receiver)) as archive:
+        assert len(archive.studies(StudyQuery("A000"))) == 1
+        (link,) = archive._links.values()
+        assert link.is_alive()
+        link.dimse.msg_queue.put((1, C_MOVE()))  # an answer that comes while the reactor is on its way to a pause
+        link.join(0.1)
+        assert link.dimse.msg_queue.get_nowait()[0] == 1
