@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,8 @@ federation: {{rounds: {rounds}, quorum: 3, timeout_s: 120, local: {{steps: 20, b
 baselines: []
 personalise: {{mix: false}}
 """
+A_ROUND_S = 90
+"""The most that a round of stock Flower may take, and its start."""
 REAL = ROOT.parent / "shared" / "data" / "pneumoniamnist.npz"
 
 
@@ -135,6 +138,16 @@ def resident(federation: Federation) -> dict[str, float]:
     return found
 
 
+def listens(port: int) -> None:
+    """Wait until somebody listens there: on a busy machine Flower takes its time to start."""
+    deadline = time.monotonic() + A_ROUND_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.2)
+    sys.exit(f"nobody listens on port {port} after {A_ROUND_S} s")
+
+
 def stock(folder: Path, rounds: int) -> dict[str, Any]:
     config = folder / "config.yaml"
     write_config(config, rounds)
@@ -159,20 +172,23 @@ def stock(folder: Path, rounds: int) -> dict[str, Any]:
 
     try:
         run("flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation")
-        time.sleep(6)
+        listens(port)
         for site in SITES:
             node = f'site="{site}" times="{folder / site}.times"'
             run("flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}", "--port", str(free_port()),
                 "--node-config", node)  # fmt: skip
-        time.sleep(4)
         out = folder / "stamps.json"
         settings = f'config="{config}" out="{out}" rounds={rounds}'
         subprocess.run(["flwr", "run", str(app), "remote", "--run-config", settings], env=env, check=True, stdout=log)
-        deadline = time.monotonic() + 90 * (rounds + 1)
-        while not out.exists() and time.monotonic() < deadline:
+        deadline_s, stamps = A_ROUND_S * (rounds + 1), list[float]()
+        deadline = time.monotonic() + deadline_s
+        while len(stamps) < rounds + 2 and time.monotonic() < deadline:  # one before the first round, and one at once
             time.sleep(0.5)
-        stamps = json.loads(out.read_text(encoding="utf-8"))[1:-1]
-        windows = list(itertools.pairwise(stamps))
+            stamps = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
+        if len(stamps) < 4:
+            end = (folder / "stock.log").read_text(encoding="utf-8")[-3000:]
+            sys.exit(f"stock Flower: {len(stamps)} stamps, expected {rounds + 2} in {deadline_s} s. Its log:\n{end}")
+        windows = list(itertools.pairwise(stamps[1:]))
         overheads, seconds = overhead(windows, [Path(f"{folder / site}.times") for site in SITES])
         return {"overhead": overheads, "round": seconds}
     finally:

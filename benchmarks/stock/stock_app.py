@@ -72,12 +72,12 @@ def main(grid: Grid, context: Context) -> None:
     sites, rounds = int(context.run_config["sites"]), int(context.run_config["rounds"])
     while len(list(grid.get_node_ids())) < sites:
         time.sleep(0.2)
-    stamps = [time.time()]
+    stamps, out = [time.time()], Path(str(context.run_config["out"]))
 
     def stamp(number: int, arrays: ArrayRecord) -> None:
         stamps.append(time.time())
+        (whole := out.with_suffix(".tmp")).write_text(json.dumps(stamps), encoding="utf-8")
+        whole.replace(out)
 
     strategy = FedAvg(min_train_nodes=sites, min_evaluate_nodes=sites, min_available_nodes=sites)
     strategy.start(grid, ArrayRecord(list(model.init(1).values())), num_rounds=rounds, evaluate_fn=stamp)
-    stamps.append(time.time())
-    Path(str(context.run_config["out"])).write_text(json.dumps(stamps), encoding="utf-8")
