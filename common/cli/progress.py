@@ -5,7 +5,6 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 5.0
 
@@ -14,6 +13,9 @@ class Watch:
     """Shows the progress of `total` units of work, of any size that is proportional to time. Threads may share one."""
 
     def __init__(self, total: float, console: Console) -> None:
+        # Here, for most who import this module say how long something is, and show no bar.
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
         self._console, self._total, self._done = console, max(total, 1e-9), 0.0
         self._timed_from: tuple[float, float] | None = None
         self._last_line = -LINE_EVERY_S
