@@ -30,10 +30,11 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from client.access import gate  # noqa: E402
 from client.dataset import loading  # noqa: E402
 from common import config as configuration  # noqa: E402
 from common.cli import terminal  # noqa: E402
-from common.config import Cnn, Local  # noqa: E402
+from common.config import Cnn, Encrypted, Local  # noqa: E402
 from common.encoders import Encoder, encoder_library  # noqa: E402
 from common.encoders.encoder_file import EncoderAbout  # noqa: E402
 from common.encoders.encoder_network import network  # noqa: E402
@@ -91,7 +92,10 @@ def configured(folder: Path, *steps: dict[str, Any]) -> Any:
 
 def prepared(folder: Path, *steps: dict[str, Any]) -> Cases:
     """The training cases."""
-    return loading.load(configured(folder, *steps), 1).sites[0].train
+    config = configured(folder, *steps)
+    assert isinstance(config.data, Encrypted)
+    home = gate.let_in_for(config.data, "simulate, encrypted")
+    return loading.load(config, 1, home=home).sites[0].train
 
 
 def keras_model() -> Any:
