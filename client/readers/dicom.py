@@ -64,6 +64,8 @@ def _name(header: Dataset) -> str:
     return str(getattr(header, "filename", None) or "a DICOM object")
 
 
+ENOUGH = 64
+"""Pixels, of whose highest bits one is set unless the bits lie elsewhere than the header says."""
 BELONGING = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 
 
@@ -205,7 +207,7 @@ def _without_unused_bits(path: ImageSource, header: Dataset, pixels: Array) -> A
         )
     if syntax in codecs.PRECISE or bits_stored >= size:
         return pixels
-    if below and (pixels & ((1 << below) - 1)).any() and not (pixels >> bits_stored).any():
+    if below and pixels.size >= ENOUGH and (pixels & ((1 << below) - 1)).any() and not (pixels >> bits_stored).any():
         raise ImageError(
             f"{path}: HighBit (0028,0102) says that the {bits_stored} bits lie high, but they lie low. Export it again."
         )

@@ -74,6 +74,11 @@ def test_stored_bits_are_taken_from_high_bit_down_whatever_lies_beside_them(tmp_
     np.testing.assert_array_equal(grey(saved(ds, tmp_path, syntax)), values)
 
 
+def test_a_few_dark_pixels_contradict_no_high_bit(tmp_path):
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3)
+    np.testing.assert_array_equal(grey(saved(header((values << 4) | 15, 12, HighBit=15), tmp_path)), values)
+
+
 @pytest.mark.parametrize("high", [15, 10])
 def test_a_high_bit_that_the_pixels_contradict_is_refused(tmp_path, high):
     with pytest.raises(ImageError, match=r"HighBit \(0028,0102\)"):
