@@ -22,9 +22,9 @@ from tests.consortium.consortium import NAMES, Consortium
 ROOT = release.ROOT
 PLUMBING = (
     "client/__init__.py", "client/access", "client/admission.py", "client/connection", "client/custody",
-    "client/home.py", "client/plans", "client/site_settings.py", "common/__init__.py", "common/audit",
-    "common/catalogue", "common/cli", "common/errors.py", "common/notices", "common/package", "common/refusals.py",
-    "common/renamed.py", "common/storage", "common/trust",
+    "client/home.py", "client/memory_guard.py", "client/plans", "client/site_settings.py", "common/__init__.py",
+    "common/audit", "common/catalogue", "common/cli", "common/errors.py", "common/notices", "common/package",
+    "common/refusals.py", "common/renamed.py", "common/storage", "common/trust",
 )  # fmt: skip
 """What answering a plan's messages needs besides, and what changes no number: it carries, keeps, names and permits."""
 
