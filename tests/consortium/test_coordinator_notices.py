@@ -22,15 +22,14 @@ from tests.plans.webhook_server import webhook
 Taken = list[tuple[str, dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def consortium(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
-    return Consortium(tmp_path_factory.mktemp("notices"))
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    return Consortium(tmp_path)
 
 
 @pytest.fixture
 def taken(consortium: Consortium) -> Iterator[Taken]:
     """What the webhook is sent."""
-    (consortium.home.live / "notices.json").unlink(missing_ok=True)
     with webhook() as (url, taken):
         settle(consortium.home, webhook={"url": url})
         yield taken

@@ -175,21 +175,31 @@ class DeadLine:
     def __enter__(self) -> "DeadLine":
         self._listener, self._sockets = socket.create_server(("127.0.0.1", 0)), list[socket.socket]()
         self.port, self._lock = self._listener.getsockname()[1], threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join(30)  # nothing is accepted any more
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # which wakes who reads it
+        for thread in self._threads:
+            thread.join(30)
         for each in (self._listener, *self._sockets):
             each.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, far = self._listener.accept()[0], socket.create_connection(("127.0.0.1", self.port_behind))
-                self._sockets += [near, far]
+                near = self._listener.accept()[0]
+                self._sockets.append(near)
+                far = socket.create_connection(("127.0.0.1", self.port_behind))
+                self._sockets.append(far)
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                    self._threads.append(threading.Thread(target=self._carry, args=(one, other), daemon=True))
+                    self._threads[-1].start()
 
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -23,14 +23,17 @@ def plan(consulted: Consulted) -> RunPlan:
     return consulted.ask("asked")[0]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def auditor(consulted: Consulted, hospital: HospitalPage) -> Person:
     """Somebody who may look at the log, and decides nothing; their key is in auditor.key."""
-    key, store = people.make(consulted.folder / "auditor.key"), policy_store(consulted.here)
+    path, store = consulted.folder / "auditor.key", policy_store(consulted.here)
+    key = people.open_key(path) if path.exists() else people.make(path)
     before, founder = store.in_force(), people.open_key(consulted.here.folder / "me.key")
+    if present := before.content.person(key.public):
+        return present
     person = Person(name="auditor", key=key.public, roles=("auditor",))
     content = before.content.model_copy(
-        update={"version": 2, "previous": before.digest, "made_s": int(time.time()),
+        update={"version": before.content.version + 1, "previous": before.digest, "made_s": int(time.time()),
                 "people": (*before.content.people, person)}
     )  # fmt: skip
     assert store.offer(SitePolicy.write(content, [founder.private]))
