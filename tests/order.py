@@ -5,6 +5,7 @@ python -m pytest --shuffle 7     in another order, always the same for a number:
 NOT TESTED: 24 tests: …          the last lines: what was left out, for lack of what, and how to get it
 """
 
+import gc
 import random
 from collections import Counter
 from pathlib import Path
@@ -55,6 +56,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(SLOW_S))
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: a look for garbage, of which some tests ask one each, passes it over."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
