@@ -90,7 +90,7 @@ def test_ana_logs_in_at_the_provider_opens_her_key_and_approves(
         seen.get_by_label("Passphrase of ana.key").fill(PASSPHRASE)
         seen.get_by_role("button", name="Open my key").click()
         expect(seen.locator(".brand")).to_contain_text("Hanoi · ana")
-        seen.get_by_role("link", name="Read and decide").first.click()
+        seen.get_by_role("link", name=f"Read and decide on {plan.name}").click()
         seen.get_by_role("button", name="Approve").click()
         expect(seen.get_by_role("status")).to_contain_text("approved.")
         assert run.decisions()[HERE].verdict == "approve"
