@@ -95,8 +95,8 @@ class HostedLogin:
     """By the digest of what a browser keeps, whom the provider has named there, and until when."""
 
     def __post_init__(self) -> None:
-        forget = lambda session: self._people.pop(_digest(session), None)  # noqa: E731
-        self.login = Login(session_s=SESSION_S, on_leave=forget)  # whose session has ended, their key goes
+        # Whose session has ended, their key goes.
+        self.login = Login(session_s=SESSION_S, on_leave=lambda session: self._people.pop(_digest(session), None))
 
     def person_of(self, request: Request, cookie: str) -> SiteCommands:
         """In whose name a request gives commands.

@@ -84,18 +84,18 @@ def of_studies(path: Path, corrections: Sequence[Correction], archive: Archive, 
     studies, problems = list[Correction](), list[str]()
     for correction in corrections:
         if correction.by != "accession":
-            return list(corrections)
-        try:
-            if wrong := wrong_accession(correction.who):
-                problems.append(f"{path}, row {correction.row}: {wrong}")
-                continue
-            uid = study_of(archive, correction.who, name).uid
-        except PacsError as error:
-            if error.cause not in ("not found", "ambiguous"):
-                raise
-            problems.append(f"{path}, row {correction.row}: {error}")
-            continue
-        studies.append(replace(correction, by="study", who=uid))
+            studies.append(correction)
+        elif wrong := wrong_accession(correction.who):
+            problems.append(f"{path}, row {correction.row}: {wrong}")
+        else:
+            try:
+                uid = study_of(archive, correction.who, name).uid
+            except PacsError as error:
+                if error.cause not in ("not found", "ambiguous"):
+                    raise
+                problems.append(f"{path}, row {correction.row}: {error}")
+            else:
+                studies.append(replace(correction, by="study", who=uid))
     _refuse(problems)
     return studies
 
