@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from client.connection.bounded_answers import bounded_client
 from client.connection.fleet_client import (
     Clock,
     Endpoint,
@@ -43,7 +44,7 @@ class FastPath:
     _client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._client = httpx.Client(
+        self._client = bounded_client(
             base_url=f"https://{self.endpoint.address}", verify=tls_context(self.endpoint), timeout=TIMEOUT_S,
             proxy=self.endpoint.proxy or None,
         )  # fmt: skip

@@ -27,8 +27,10 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_messa
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.connection.bounded_answers import bounded_client
 from client.connection.proxy import proxy_for
 from common.errors import ConfigError, LinkError
+from common.trust.documents import foreign_json
 
 log = logging.getLogger("consilium")
 
@@ -36,6 +38,8 @@ TIMEOUT_S = 20.0
 RESOLUTION_S = 3.0
 """A Date is given in whole seconds, and has travelled."""
 WORTH_SAYING_S = 30.0
+LAST_S = 1e11
+"""A time that no coordinator of ours sees, in seconds since 1970: what is later is none."""
 NOBODY_WAITS = {
     ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED,
     ApiErrorCode.FLEET_GET_RUN_FAILED,
@@ -90,9 +94,9 @@ class Clock:
         """Follow the Date of an answer; whether that changed anything."""
         try:
             coordinator_s = parsedate_to_datetime(date or "").timestamp()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return False
-        if abs(coordinator_s - self.now()) <= RESOLUTION_S:
+        if abs(coordinator_s - self.now()) <= RESOLUTION_S or not 0 < coordinator_s < LAST_S:
             return False
         # A Date has lost its fraction of a second. Any will do, but not the same for two that learn in one second: what
         # they sign would be the same, and taken for a replay.
@@ -165,8 +169,9 @@ def fleet(endpoint: Endpoint, clock: Clock) -> FleetHttpClient:
         verify=tls_context(endpoint),
         timeout=TIMEOUT_S,
     )
-    client._client.close()  # it follows redirects: a coordinator could send requests into the hospital's own network
-    client._client = httpx.Client(verify=tls_context(endpoint), timeout=TIMEOUT_S, proxy=endpoint.proxy or None)
+    # It follows redirects, so that a coordinator could send requests into the hospital's own network.
+    client._client.close()
+    client._client = bounded_client(verify=tls_context(endpoint), timeout=TIMEOUT_S, proxy=endpoint.proxy or None)
     return client
 
 
@@ -198,7 +203,7 @@ def ask(endpoint: Endpoint, call: Callable[[Q], A], request: Q) -> A:
 def error_of(response: httpx.Response) -> tuple[int | str, str]:
     """Code and reason of an answer that is an error: Flower's, a number, or our gateway's, a word. 0: neither."""
     try:
-        body = response.json()
+        body = foreign_json(response.content)
         code, reason = body.get("code", body.get("error")), str(body.get("detail"))[:300]
     except (ValueError, AttributeError):
         code, reason = 0, "no reason given"

@@ -8,14 +8,18 @@ from typing import Any, Self
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.connection.bounded_answers import bounded_client
 from client.connection.fleet_client import Clock, unreachable
 from common.errors import ConfigError, IdentityError, LinkError, WireError
+from common.trust.documents import foreign_json
 from common.trust.request_signing import signed_headers
 
 Json = dict[str, Any]
 
 PREFIX = "/v1/consilium/"
 TIMEOUT_S = 10.0
+MOST_LEVELS = 24
+"""Of what an answer holds: papers, which are nested themselves."""
 
 
 class GatewayClient:
@@ -41,7 +45,7 @@ class GatewayClient:
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             tls.load_verify_locations(cafile=authority)
-            self._client = httpx.Client(
+            self._client = bounded_client(
                 base_url=f"https://{address}", verify=tls, timeout=TIMEOUT_S, proxy=proxy or None
             )
         except OSError as error:
@@ -99,7 +103,7 @@ class GatewayClient:
             answer = self._send(method, PREFIX + name, body)
             self._clock.learn(answer.headers.get("date"))
         try:
-            content = answer.json()
+            content = foreign_json(answer.content, MOST_LEVELS)
             if not isinstance(content, dict):
                 raise ValueError
         except ValueError:

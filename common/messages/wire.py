@@ -5,6 +5,7 @@ import json
 from common.errors import WireError
 from common.messages.transport import Reply, Request
 from common.storage import tensorfile
+from common.trust.documents import foreign_json
 
 VERSION = "consilium/1"
 
@@ -25,7 +26,7 @@ def decode_request(content: bytes) -> Request:
     tensors, header = tensorfile.unpack(content)
     _expect(header, "request")
     try:
-        settings = json.loads(header["settings"])
+        settings = foreign_json(header["settings"])
         if not isinstance(settings, dict) or not all(isinstance(v, int | float | str) for v in settings.values()):
             raise WireError("a request's settings are not plain numbers and strings.")
         return Request(header["kind"], int(header["round"]), tensors, settings)

@@ -21,6 +21,7 @@ from common.plans import floors
 from common.plans.decision import Decision, members_digest
 from common.plans.plan import RunPlan
 from common.secagg.key_period_plan import RUN_BYTES, least_apart, threshold
+from common.trust.documents import MOST_LEVELS, foreign_json
 from common.trust.keys import digest
 from common.trust.roster import Roster
 
@@ -179,7 +180,8 @@ class Approvals:
 
 def _papers(content: bytes) -> list[tuple[str, bytes]]:
     try:
-        return [(str(entry["content"]["site"]), json.dumps(entry).encode()) for entry in json.loads(content)]
+        entries = foreign_json(content, MOST_LEVELS + 1)
+        return [(str(entry["content"]["site"]), json.dumps(entry).encode()) for entry in entries]
     except (ValueError, KeyError, TypeError):
         raise WireError("no list of decisions. Bring both sides to one release.") from None
 

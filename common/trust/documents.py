@@ -8,6 +8,7 @@ signed: a key stands once, and no text moves the cursor or turns its direction.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,14 +94,12 @@ def read_document(file: bytes | Path, kind: Kind) -> SignedDocument:
     try:
         if len(encoded) > MOST_BYTES:
             raise ValueError(f"{len(encoded)} bytes")
-        parsed_json = json.loads(encoded, object_pairs_hook=_each_once)
-        _refuse_odd(parsed_json)
+        parsed_json = foreign_json(encoded)
         signatures = {bytes.fromhex(key): bytes.fromhex(value) for key, value in parsed_json["signatures"].items()}
         if parsed_json["paper"] != kind or not isinstance(parsed_json["content"], dict):
             raise ValueError(f"a {str(parsed_json['paper'])[:20]!r}")
-        canonical(parsed_json["content"])  # refuses what is no number
         return SignedDocument(kind, parsed_json["content"], signatures)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WireError(
             f"{name}: expected a {kind} file as this release writes it ({str(error)[:80]}). Ask for it again."
         ) from None
@@ -109,6 +108,24 @@ def read_document(file: bytes | Path, kind: Kind) -> SignedDocument:
 def canonical(content: dict[str, Any]) -> bytes:
     """The one spelling of a content that is signed: sorted keys, no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def foreign_json(content: bytes | str, levels: int = MOST_LEVELS) -> Any:
+    """The value of a JSON text that comes from outside.
+
+    Args:
+        levels: how deeply it may be nested.
+
+    Raises:
+        ValueError: it is none, a key stands twice in it, or it has what no value of ours has: text that moves a cursor,
+            a number that is none or too large, lists in lists in lists.
+    """
+    try:
+        value = json.loads(content, object_pairs_hook=_each_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _refuse_odd(value, levels)
+    return value
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -125,6 +142,8 @@ def _refuse_odd(value: object, levels: int = MOST_LEVELS) -> None:
         raise ValueError("text with control characters")
     if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError("a number that is too large")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number that is none")
     inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     for each in inner:
         _refuse_odd(each, levels - 1)
