@@ -30,7 +30,6 @@ from functools import partial
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
-from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
 from flwr.proto.node_pb2 import Node
@@ -56,6 +55,7 @@ from client.connection.retry import RetryLoop
 from common.errors import WireError
 
 log = logging.getLogger("consilium")
+FAILED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
 
 @dataclass
@@ -101,8 +101,11 @@ class MessageHandler:
 
     def take(self, parts: list[bytes]) -> None:
         """Take a message that was fetched, and bring it to its end: steps 2 to 7."""
-        pulled = PullMessagesResponse.FromString(parts[0])
-        name = pulled.messages_list[0].metadata.message_id
+        try:
+            pulled = PullMessagesResponse.FromString(parts[0])
+            name = pulled.messages_list[0].metadata.message_id
+        except (DecodeError, IndexError):
+            name = ""
         if not is_valid_sha256_hash(name):
             log.warning("a message without a proper id is dropped")
             return
@@ -147,7 +150,7 @@ class MessageHandler:
         head, *parts = self.journal.read(name + MESSAGE)
         pulled = PullMessagesResponse.FromString(head)
         ids, until_s = content_ids(pulled), expiry_s(pulled)
-        if self.retry.clock.now() > until_s:
+        if not self.retry.clock.now() <= until_s:  # nor is a time that is no number still to come
             raise NobodyWaitsError("it has expired")
         contents = dict(zip(ids, parts, strict=False))
         if len(contents) < len(ids):
@@ -191,19 +194,26 @@ class MessageHandler:
         self.retry.until_done(lambda: self.journal.write(name + REPLY, parts()), until_s)
 
     def _reply(self, pulled: PullMessagesResponse, contents: dict[str, bytes]) -> Message:
-        """The app's answer; if the app fails, which it should not, an error for the coordinator."""
+        """The app's answer; if the app fails, which it should not, an error for the coordinator.
+
+        Raises:
+            WireError: it is no message that could be answered; kept, it would come up again after every start.
+        """
         metadata = pulled.messages_list[0].metadata
         if self._context is None or self._context.run_id != metadata.run_id:
             self._context = Context(metadata.run_id, self.node.node_id, dict(self.node_config), RecordDict(), {})
         try:
-            return self.app(with_content(pulled, contents), self._context)
+            message = with_content(pulled, contents)
+            Message(Error(FAILED), reply_to=message)  # one that no answer fits is none
+        except Exception as error:  # whatever Flower raises of what a coordinator made up
+            raise WireError(f"it is no message of this release's coordinator ({type(error).__name__})") from None
+        try:
+            return self.app(message, self._context)
         except Exception as error:
             log.exception("message %s: the app failed", metadata.message_id[:8])
             # The text of an unforeseen error could be about a patient's file: it stays here.
             why = f"{type(error).__name__} at the site; the log there says more."
-            return Message(
-                Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message_from_proto(pulled.messages_list[0])
-            )
+            return Message(Error(FAILED, why), reply_to=message)
 
     def _note_hang(self, name: str) -> None:
         log.error("message %s: no answer by the time that it expired; the process starts again", name[:8])
