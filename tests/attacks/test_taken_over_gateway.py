@@ -163,9 +163,9 @@ ODD: dict[str, dict[str, Any]] = {
 
 
 def message(number: int, trees: tuple[ObjectTree, ...] = (), **odd: Any) -> bytes:
-    fields: dict[str, Any] = {"run_id": 7, "src_node_id": 1, "dst_node_id": 5, "ttl": 30.0, "message_type": "query.answer",
-              "message_id": f"{number:064x}", "created_at": time.time()} | odd  # fmt: skip
-    made = ProtoMessage(metadata=Metadata(**fields), content=None if trees else CONTENT)
+    fields = {"run_id": 7, "src_node_id": 1, "dst_node_id": 5, "ttl": 30.0, "message_type": "query.answer"}
+    named: dict[str, Any] = fields | {"message_id": f"{number:064x}", "created_at": time.time()} | odd
+    made = ProtoMessage(metadata=Metadata(**named), content=None if trees else CONTENT)
     return bytes(PullMessagesResponse(messages_list=[made], message_object_trees=trees).SerializeToString())
 
 
