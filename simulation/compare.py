@@ -14,6 +14,7 @@ from common.metrics import performance
 from common.storage import tensorfile
 from common.types import UNKNOWN, Cases, SiteCases, Tensors, cases_by_class
 from server.results import outcome_counts, result_json
+from server.results.cross_site import MOST_SITES
 from server.results.paired_differences import PAIRS, Differences
 from server.results.result_json import SeedResult
 from simulation.baselines import train_baselines
@@ -152,4 +153,5 @@ def _cross_site_counts(experiment: Experiment, models: Mapping[str, TrainedModel
         return performance.count(logits(experiment, model, cases), cases.labels)
 
     sites = experiment.data.sites
-    return {name: {s.name: counts(model.at(s.name), s.validation) for s in sites} for name, model in models.items()}
+    shown = {name: model for name, model in models.items() if len(sites) <= MOST_SITES or "/" not in name}
+    return {name: {s.name: counts(model.at(s.name), s.validation) for s in sites} for name, model in shown.items()}

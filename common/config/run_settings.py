@@ -146,7 +146,7 @@ class Config(Training):
     personalise: Personalise = Personalise()
     cross_site: bool = True
     """In a simulation, run every site's own model, the federated and the pooled one on every site's validation
-    cases."""
+    cases; with more than 50 sites the last two alone."""
     plan: PlanTerms | None = None
 
     @model_validator(mode="after")

@@ -89,14 +89,16 @@ class Misfortunes:
 
     def away(self, site: str, round: int) -> bool:
         """Whether the site is not there in this round."""
-        return self._luck(site, round) < self.drop
+        return self._befalls(site, round, self.drop)
 
     def silent(self, site: str, round: int) -> bool:
         """Whether nothing is heard of the site in this round: it is away, or late."""
-        return self._luck(site, round) < self.drop + self.slow
+        return self._befalls(site, round, self.drop + self.slow)
 
-    def _luck(self, site: str, round: int) -> float:
-        return float(np.random.default_rng([self.seed, round, zlib.crc32(site.encode())]).random())
+    def _befalls(self, site: str, round: int, share: float) -> bool:
+        if not share:  # a generator for each message costs more than the message
+            return False
+        return bool(np.random.default_rng([self.seed, round, zlib.crc32(site.encode())]).random() < share)
 
 
 NONE = Misfortunes()

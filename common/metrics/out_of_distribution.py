@@ -113,13 +113,20 @@ class Reference:
         variances = np.diag(np.maximum(np.diag(covariance), 0.0))
         trust = n / (n + TRAITS)  # of few images, how the characteristics go together is hardly known
         shrunk = trust * covariance + (1 - trust) * variances + RIDGE * np.eye(TRAITS)
-        values, vectors = np.linalg.eigh(shrunk)
-        return cls(mean, vectors / np.sqrt(np.maximum(values, RIDGE) * TRAITS))
+        return cls(mean, _root(shrunk.tobytes()))
 
     def distances(self, images: Images) -> Floats:
         """Of every image, float64[n]; about 1 for one like the training's."""
         distances: Floats = np.sqrt(np.square((traits(images) - self.mean) @ self.root).sum(axis=1))
         return distances
+
+
+@lru_cache(maxsize=4)
+def _root(covariance: bytes) -> Floats:
+    """Of float64[TRAITS, TRAITS]; once a process, for all sites of a simulation ask the same."""
+    values, vectors = np.linalg.eigh(np.frombuffer(covariance).reshape(TRAITS, TRAITS))
+    root: Floats = vectors / np.sqrt(np.maximum(values, RIDGE) * TRAITS)
+    return root
 
 
 def _traits(grey: NDArray[np.float32]) -> Floats:

@@ -7,6 +7,7 @@ Ed25519 (RFC 8032), X25519 (RFC 7748), HKDF-SHA256 (RFC 5869), ChaCha20-Poly1305
 import hashlib
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -55,11 +56,18 @@ def verify(public: bytes, signature: bytes, statement: bytes, *, who: str, what:
         IdentityError: naming whose signature of what it should be.
     """
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, statement)
+        _verify(public, signature, statement)
     except (InvalidSignature, ValueError):
         raise IdentityError(
             "bad-signature", f"{what}: the signature is not {who}'s under the roster. Do not go on; ask {who}."
         ) from None
+
+
+@lru_cache(maxsize=1024)
+def _verify(public: bytes, signature: bytes, statement: bytes) -> None:
+    # What was right once is right for ever, and what is wrong raises and is not kept. In a simulation all sites are
+    # shown the same signatures, one site after the other.
+    Ed25519PublicKey.from_public_bytes(public).verify(signature, statement)
 
 
 def public_of(identity: Ed25519PrivateKey) -> bytes:

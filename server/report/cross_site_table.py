@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, count, el, figure, table
 from server.report.sentences import Result, is_simulated
+from server.results.cross_site import MOST_SITES
 
 SHADES = 6
 """Colours from 0.5, what guessing gives, to 1."""
@@ -23,6 +24,7 @@ def section(result: Result) -> list[Element]:
     ]
 
 
+MANY_SITES = f"Of more than {MOST_SITES} sites the models alone that all share, not each site's own. "
 KEY = (
     "AUC on validation cases with 95 % intervals, and the number of cases. The stronger the colour, the nearer to 1; "
     "without one, no better than guessing."
@@ -31,7 +33,8 @@ KEY = (
 
 def _about(result: Result) -> str:
     if is_simulated(result):
-        return (
+        models = MANY_SITES if len(result["cross_site"]["sites"]) > MOST_SITES else ""
+        return models + (
             "Simulated: one machine played all sites, so it could run every model on every site's validation cases. In "
             "a real federation only sums leave the sites, and of a single site what it publishes. A site's own model "
             "chose its operating point, and its best round, on its own validation cases: there it flatters itself."

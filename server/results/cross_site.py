@@ -16,6 +16,8 @@ from common.metrics.performance import Threshold
 from common.types import Tensors
 from server.results import outcome_counts
 
+MOST_SITES = 50
+"""With more sites, of a simulation the models alone that all sites share: cells would grow with the square of them."""
 Grid = Mapping[str, Mapping[str, Tensors]]
 """Outcomes as `metrics.count` has them, by model and site."""
 
