@@ -153,5 +153,5 @@ def _cross_site_counts(experiment: Experiment, models: Mapping[str, TrainedModel
         return performance.count(logits(experiment, model, cases), cases.labels)
 
     sites = experiment.data.sites
-    shown = {name: model for name, model in models.items() if len(sites) <= MOST_SITES or "/" not in name}
-    return {name: {s.name: counts(model.at(s.name), s.validation) for s in sites} for name, model in shown.items()}
+    rows = {name: model for name, model in models.items() if len(sites) <= MOST_SITES or "/" not in name}
+    return {name: {s.name: counts(model.at(s.name), s.validation) for s in sites} for name, model in rows.items()}

@@ -6,7 +6,6 @@ from xml.etree.ElementTree import Element
 
 from common.web.markup import Child, count, el, figure, table
 from server.report.sentences import Result, is_simulated
-from server.results.cross_site import MOST_SITES
 
 SHADES = 6
 """Colours from 0.5, what guessing gives, to 1."""
@@ -24,7 +23,7 @@ def section(result: Result) -> list[Element]:
     ]
 
 
-MANY_SITES = f"Of more than {MOST_SITES} sites the models alone that all share, not each site's own. "
+NONE_OF_THEIR_OWN = " Here are the models alone that all sites share: none trained its own, or a row each is too many."
 KEY = (
     "AUC on validation cases with 95 % intervals, and the number of cases. The stronger the colour, the nearer to 1; "
     "without one, no better than guessing."
@@ -33,12 +32,12 @@ KEY = (
 
 def _about(result: Result) -> str:
     if is_simulated(result):
-        models = MANY_SITES if len(result["cross_site"]["sites"]) > MOST_SITES else ""
-        return models + (
+        has_own = any("/" in model for model in result["cross_site"]["models"])
+        return (
             "Simulated: one machine played all sites, so it could run every model on every site's validation cases. In "
             "a real federation only sums leave the sites, and of a single site what it publishes. A site's own model "
             "chose its operating point, and its best round, on its own validation cases: there it flatters itself."
-        )
+        ) + ("" if has_own else NONE_OF_THEIR_OWN)
     return (
         "A column a site that publishes its figures; “all sites” is of the counts summed under secure aggregation, "
         "those of sites that publish nothing among them."
