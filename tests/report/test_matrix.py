@@ -20,6 +20,7 @@ from server.report import cross_site_table, evaluation_page
 from server.report.run_page import page
 from server.results import cross_site
 from simulate import main as simulate
+from simulation import compare
 
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=4"]
 
@@ -69,6 +70,13 @@ def test_it_can_be_left_out(tmp_path: Path) -> None:
     assert simulate(["configs/demo-svm.yaml", "--out", str(tmp_path / "o"), *SMALL, *more]) == 0
     assert "cross_site" not in told(tmp_path / "o")
     assert b"Every model at every site" not in (tmp_path / "o" / "report.html").read_bytes()
+
+
+def test_of_many_sites_it_has_the_models_alone_that_all_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "MOST_SITES", 2)
+    assert simulate(["configs/demo-svm.yaml", "--out", str(tmp_path / "o"), *SMALL, "personalise.mix=false"]) == 0
+    assert told(tmp_path / "o")["cross_site"]["models"] == ["federated", "pooled"]
+    assert cross_site_table.NONE_OF_THEIR_OWN.strip() in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_has_a_number_for_every_cell_and_says_that_it_was_simulated(simulated: Path) -> None:
