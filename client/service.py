@@ -2,6 +2,9 @@
 
 Three threads beside the one that answers: one brings documents in and decisions out, one reads the images of a plan as
 soon as it is approved, so that the first round does not have to wait for them, one tells people that a plan waits.
+
+What a run took, TensorFlow above all, a process keeps for as long as it lives: some 500 MB. So once it has worked and
+no run is left, it begins anew.
 """
 
 import logging
@@ -48,27 +51,33 @@ class ResidentProcess:
 
     home: Home
     stop: threading.Event = field(default_factory=threading.Event)
+    _door: Doorkeeper = field(init=False)
     _status: ConnectionStatus = field(default_factory=lambda: ConnectionStatus("connecting"))
     _has_news: threading.Event = field(default_factory=threading.Event)
     _images: sync.ImageState = sync.READY
     _has_answered: bool = False
     """Since the coordinator's log was looked at."""
+    _has_worked: bool = False
+    """For any run, since the process began."""
     _last_problem: str = ""
     _address: str = ""
     """Where this process is connected to."""
     _reached_s: float = 0.0
     """When the coordinator was reached last."""
-    _over: frozenset[str] = frozenset()
-    """Digests of the plans that the coordinator names no more."""
+    _over: frozenset[str] | None = None
+    """Digests of the plans that the coordinator names no more; None: it was not heard yet."""
     _not_approved: dict[str, int] = field(default_factory=dict)
     """Plans that could not be approved by rule, by digest, with the state of site.yaml by which they could not."""
     _ready: dict[str, int] = field(default_factory=dict)
     """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
 
+    def __post_init__(self) -> None:
+        self._door = Doorkeeper(SiteFolder(self.home.folder))
+
     def run(self) -> int:
         """Until it is told to stop, by SIGTERM or Ctrl-C."""
         guard_process()
-        with interrupt.in_order(self.stop.set) as signals, Doorkeeper(SiteFolder(self.home.folder)).open():
+        with interrupt.in_order(self.stop.set) as signals, self._door.open():
             self._serve()
         return signals.status
 
@@ -89,6 +98,7 @@ class ResidentProcess:
     def _note_status(self, status: ConnectionStatus) -> None:
         self._status = status
         self._has_answered |= status.what == "sending"
+        self._has_worked |= status.what == "working"
         self._has_news.set()
 
     def _exchange_documents(self) -> None:
@@ -101,6 +111,7 @@ class ResidentProcess:
                 if self.home.address != self._address:
                     log.info("the coordinator has moved to %s; going there", self.home.address)
                     start_again()  # what is in the journal goes on there
+                self._begin_anew_at_rest()
             elif self._has_answered:
                 self._say_once(sync.witness(self.home))
                 self._has_answered = False
@@ -112,6 +123,13 @@ class ResidentProcess:
             self._has_news.wait(min(next_documents_s, next_status_s) - now)
             self.stop.wait(STATUS_AT_MOST_EVERY_S)
         sync.report_status(self.home, None, sync.READY)
+
+    def _begin_anew_at_rest(self) -> None:
+        # At a terminal the key's passphrase may have been typed, and nobody may be there to type it again.
+        is_at_rest = self._status.what == "idle" and not self._ready and self._images == sync.READY
+        if self._has_worked and is_at_rest and not self._door.is_busy and not os.isatty(0):
+            log.info("no run is going on: this process begins anew, and the memory of the last one is free")
+            start_again()
 
     def _leave_word(self) -> None:
         """For `client health` and `client metrics`, what this process is doing; a full disk does not end it."""
@@ -145,6 +163,8 @@ class ResidentProcess:
         """Of every plan that was approved, and again after a minute where they do not fit."""
         while not self.stop.wait(1.0):
             self._approve()
+            if self._over is None:
+                continue  # a plan whose run is over needs no images
             for plan in [plan for plan in PlanInbox(self.home).plans() if self._takes_part(plan)]:
                 edited = self._edited()
                 if self._ready.get(plan.digest) != edited and self._read(plan):
@@ -169,11 +189,11 @@ class ResidentProcess:
     def _fit(self) -> list[str]:
         """The plans that can go on."""
         edited = self._edited()
-        return [plan for plan, then in self._ready.items() if then == edited and plan not in self._over]
+        return [plan for plan, then in self._ready.items() if then == edited and plan not in (self._over or ())]
 
     def _takes_part(self, plan: RunPlan) -> bool:
         decision = PlanInbox(self.home).decision(plan)
-        return bool(decision and decision.verdict == "approve" and plan.digest not in self._over)
+        return bool(decision and decision.verdict == "approve" and plan.digest not in (self._over or ()))
 
     def _read(self, plan: RunPlan) -> bool:
         self._note(sync.ImageState(plan.name))

@@ -52,6 +52,11 @@ class Doorkeeper:
         self._notes = RefusalNotes()
         self._workers: set[subprocess.Popen[bytes]] = set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anybody gives a command."""
+        return self._callers.total() > 0
+
     @contextmanager
     def open(self) -> Iterator[None]:
         """Answer at the door while this lasts.

@@ -123,7 +123,7 @@ class Federation:
     def submit(self, *overrides: str) -> str:
         """Submit a plan, approve it everywhere; the run's name."""
         said = self.server("run", str(self.config), *overrides, "--no-follow")
-        name = said.split()[1].rstrip(":")
+        name = next(line.split()[1].rstrip(":") for line in said.splitlines() if line.startswith("Run "))
         for site in self.sites:
             self.approve(site, name)
         return name
