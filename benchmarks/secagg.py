@@ -44,6 +44,7 @@ from common.secagg.durable_participant import DurableParticipant, StateInMemory
 from common.secagg.fixedpoint import Layout, Segment
 from common.secagg.key_period_plan import QuestionKind
 from common.secagg.round import RoundOpening
+from common.trust import keys
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum
@@ -57,6 +58,11 @@ CONFIG = Config.model_validate({
     "model": {"kind": "cnn"},
 })  # fmt: skip
 NVFLARE = {"poly_modulus_degree": 8192, "coeff_mod_bit_sizes": [60, 40, 40], "scale": 2.0**40}
+
+
+def verify_anew() -> None:
+    """Forget which signatures held: this process has checked them for others already, a site has not."""
+    keys._verify.cache_clear()
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -101,6 +107,7 @@ class OneRound:
         clock = {"site": 0.0, "server": 0.0}
 
         def timed(whose: str, work: Callable[[], Any]) -> Any:
+            verify_anew()
             started = time.perf_counter()
             result = work()
             clock[whose] += time.perf_counter() - started
@@ -158,18 +165,24 @@ def server_row(sites: int, dropped: int) -> float:
     return OneRound(sites, PARAMETERS, 32, 1).run(0, dropped)[1]
 
 
-def auditor_row(sites: int, dropped: int, keys: int = 32) -> tuple[float, float, float]:
+def auditor_row(sites: int, dropped: int, rounds: int = 32) -> tuple[float, float, float]:
     """What a site that audits a round of 1.2 M words has to do: megabytes down; seconds; seconds on one core.
 
     Args:
-        keys: rounds of the key period, whose keys stand in every transcript.
+        rounds: of the key period; the keys of all stand in every transcript.
     """
-    federation = OneRound(sites, PARAMETERS, 32, keys)
+    federation = OneRound(sites, PARAMETERS, 32, rounds)
     federation.run(0, dropped)
     pins, transcript = federation.world.pins, federation.transcript
-    several = min(seconds(lambda: audit(transcript, pins)) for _ in range(3))
+
+
+    def one() -> float:
+        verify_anew()
+        return seconds(lambda: audit(transcript, pins))
+
+    several = min(one() for _ in range(3))
     parallel.CORES, before = 1, parallel.CORES
-    alone = min(seconds(lambda: audit(transcript, pins)) for _ in range(2))
+    alone = min(one() for _ in range(2))
     parallel.CORES = before
     return sum(map(len, transcript)) / 1e6, several, alone
 
