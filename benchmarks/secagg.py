@@ -175,7 +175,6 @@ def auditor_row(sites: int, dropped: int, rounds: int = 32) -> tuple[float, floa
     federation.run(0, dropped)
     pins, transcript = federation.world.pins, federation.transcript
 
-
     def one() -> float:
         verify_anew()
         return seconds(lambda: audit(transcript, pins))
