@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
-from common.config import Count, Frozen, PlanTerms, Training, first_fault
+from common.config import Frozen, PlanTerms, Shape, Training, first_fault
 from common.encoders import EncoderAbout
 from common.errors import CatalogueError, IdentityError
 from common.package.package_content import Digest, Word
@@ -128,7 +128,7 @@ class ModelOffer(FileOffer):
     """The package's own name for itself: digest of what its publisher signed."""
     architecture: Line
     labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
-    shape: tuple[Count, Count, Count]
+    shape: Shape
     publisher: Word
     fingerprint: Annotated[str, Field(pattern=r"^(\d{5} ){5}\d{5}$")]
     trained: Literal["federation", "simulation", "synthetic"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from common.config.model_settings import Cnn, Described, ModelConfig, Network, PluginNetwork, Svm
     from common.config.privacy_settings import Privacy
     from common.config.run_settings import Config, Personalise, PlanTerms, Training
-    from common.config.section import Count, Fraction, Frozen, Positive
+    from common.config.section import Count, Fraction, Frozen, Line, Positive, Shape
     from common.config.yaml_text import parse_yaml
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Folder",
     "Fraction",
     "Frozen",
+    "Line",
     "Local",
     "Manifest",
     "ModelConfig",
@@ -62,6 +63,7 @@ __all__ = [
     "PluginNetwork",
     "Positive",
     "Privacy",
+    "Shape",
     "Simulated",
     "Sites",
     "Svm",

@@ -13,7 +13,7 @@ from common.plugins import Part
 class Local(Frozen):
     """A site's work in one round."""
 
-    epochs: Positive | None = None
+    epochs: Annotated[float, Field(gt=0.0, le=10_000.0)] | None = None
     steps: Count | None = None
     """Exactly one of the two; neither: one epoch."""
     batch: Count = 32
@@ -73,7 +73,7 @@ class Federation(Frozen):
     secure: bool = True
     """Secure aggregation: the coordinator learns sums over more than two thirds of the sites (3 at least), and nothing
     of one of them. Off in a simulation alone, to compare."""
-    clip: Positive = 1.0
+    clip: Annotated[float, Field(ge=1e-9, le=1e9)] = 1.0
     """Under secure aggregation, the largest change of one weight in a round that a site reports; more is cut off."""
     weight_bound: Annotated[float, Field(ge=1.0, le=1e9)] = 10_000.0
     """Under secure aggregation, the most cases that a site may have; the fewer, the finer the numbers."""

@@ -11,7 +11,7 @@ from common.config.data_settings import Data, Sites
 from common.config.federation_settings import Federation
 from common.config.model_settings import Cnn, ModelConfig, PluginNetwork, Svm
 from common.config.privacy_settings import Privacy, as_budget_asks, refuse_what_a_budget_does_not_cover
-from common.config.section import Count, Frozen
+from common.config.section import Frozen, Line, Shape
 from common.imaging.augment import Augment
 from common.imaging.plugin_step import PluginStep
 from common.imaging.step_order import Steps
@@ -31,7 +31,7 @@ class Personalise(Frozen):
 class Training(Frozen):
     """What all sites of a run share; a plan holds it, and the data stay each site's own matter."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (1,)
     preprocess: Steps = ()
     augment: Augment | None = None
@@ -122,12 +122,12 @@ class Training(Frozen):
 class PlanTerms(Frozen):
     """What a plan says beside the training; a simulation has no use for it."""
 
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    dataset: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Under which name every site has its own images in its `site.yaml`."""
-    purpose: str = "training"
+    purpose: Line = "training"
     """One of those that the consortium's roster allows."""
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    shape: tuple[Count, Count, Count]
+    labels: Annotated[tuple[Line, ...], Field(min_length=2)]
+    shape: Shape
     """Of an image after preprocessing: height, width, channels."""
     cohort: tuple[str, ...] = ()
     """The sites that are asked; none: all active members."""

@@ -13,7 +13,7 @@ from keras import layers
 from common.config import Cnn, Described, Network, PluginNetwork
 from common.errors import ConfigError
 from common.models.convolution import TwoWayConvolution
-from common.models.own_networks import layer_by_layer, of_plugin, refuse_too_large
+from common.models.own_networks import layer_by_layer, of_plugin, refuse_too_large, refuse_too_many
 
 Shape = tuple[int, int, int]
 SMALLEST_PX = {"plain": 10, "groupnorm": 8, "resnet": 16}
@@ -62,7 +62,9 @@ def _plain(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
     for number, filters in enumerate((width, 2 * width), start=1):
         x = TwoWayConvolution(filters, 3, activation="relu", name=f"conv{number}")(x)
         x = layers.MaxPooling2D(2)(x)
-    return layers.Dense(2 * width, activation="relu", name="dense")(layers.Flatten()(x))
+    x = layers.Flatten()(x)
+    refuse_too_many(2 * width * x.shape[-1])
+    return layers.Dense(2 * width, activation="relu", name="dense")(x)
 
 
 def _groupnorm(x: keras.KerasTensor, width: int) -> keras.KerasTensor:

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from common.config import Described, PluginNetwork
+from common.config.layer_settings import AnyLayer
 from common.errors import ConfigError, PluginError
 from common.plugins import checked_settings, load_part, run_part
 
@@ -20,8 +21,10 @@ def layer_by_layer(config: Described, image: keras.KerasTensor) -> keras.KerasTe
     Raises:
         ConfigError: a layer that does not fit behind the one before, naming its place.
     """
-    x = image
+    x, weights = image, 0
     for place, layer in enumerate(config.layers, start=1):
+        weights += _weights(layer, x.shape[-1])
+        refuse_too_many(weights)
         settings = layer.model_dump(exclude={"layer"}) | ({"seed": 0} if layer.layer == "Dropout" else {})
         try:
             x = getattr(layers, layer.layer)(**settings, name=f"{layer.layer.lower()}{place}")(x)
@@ -67,5 +70,20 @@ def refuse_too_large(network: keras.Model) -> None:
     Raises:
         ConfigError: saying how many weights it has.
     """
-    if (count := network.count_params()) > MOST_WEIGHTS:
-        raise ConfigError(f"model: {count:,} weights, expected {MOST_WEIGHTS:,} at most. {FEW_WEIGHTS}")
+    refuse_too_many(network.count_params())
+
+
+def refuse_too_many(weights: int) -> None:
+    """Refuse so many weights, before anything is made of them: whoever drew up the plan may mean harm.
+
+    Raises:
+        ConfigError: saying how many.
+    """
+    if weights > MOST_WEIGHTS:
+        raise ConfigError(f"model: {weights:,} weights, expected {MOST_WEIGHTS:,} at most. {FEW_WEIGHTS}")
+
+
+def _weights(layer: AnyLayer, channels: int) -> int:
+    """How many weights a layer has beside its biases, behind so many channels."""
+    each = getattr(layer, "filters", 0) or getattr(layer, "units", 0) or int(layer.layer == "DepthwiseConv2D")
+    return int(each * channels * getattr(layer, "kernel_size", 1) ** 2)

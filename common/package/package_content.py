@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.config import Count, Fraction, Frozen, ModelConfig, PluginNetwork
+from common.config import Fraction, Frozen, ModelConfig, PluginNetwork, Shape
 from common.imaging.plugin_step import PluginStep
 from common.imaging.step_order import Steps
 from common.metrics.score_bins import BINS
@@ -98,7 +98,7 @@ class PackageContent(Frozen):
     model: ModelConfig
     private: tuple[Literal["norm", "head"], ...] = ()
     """Layers that stayed at each hospital: the arrays hold what they began with, of no use without own ones."""
-    shape: tuple[Count, Count, Count]
+    shape: Shape
     """Of an image after preprocessing: height, width, channels."""
     preprocess: Steps
     recipe: Digest

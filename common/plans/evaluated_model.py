@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from numpy.typing import NDArray
 from pydantic import Field
 
-from common.config import Count, Frozen, Training
+from common.config import Frozen, Line, Shape, Training
 from common.imaging import Pipeline
 from common.messages.transport import Request
 from common.storage import tensorfile
@@ -24,13 +24,13 @@ DISTANCES = "likeness/distances"
 class EvaluatedModel(Frozen):
     """As the signed plan has it; the weights travel with the question, and a site holds them against `sha256`."""
 
-    name: str
+    name: Line
     """The run that it comes from."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of all that the model is asked with (`arrays_of`)."""
     training: Training
     """What it was trained with: the model and its preprocessing are taken from it, and nothing is trained."""
-    shape: tuple[Count, Count, Count]
+    shape: Shape
     """Of an image after preprocessing: height, width, channels."""
     recipe: str
     """Fingerprint of the preprocessing."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
-from common.config import Config, Count, Frozen, PlanTerms, Training, first_fault
+from common.config import Config, Frozen, Line, PlanTerms, Shape, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
 from common.plans import floors
@@ -35,7 +35,7 @@ DAY_S = 86_400.0
 class Carried(Frozen):
     """What a plan takes over from an earlier run, in the place of asking for it again over other sites."""
 
-    name: str
+    name: Line
     """The earlier run's."""
     plan: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Digest of its plan."""
@@ -48,16 +48,16 @@ class Carried(Frozen):
 class PlanContent(Frozen):
     """The content of a plan: what the consortium's roots sign."""
 
-    consortium: str
-    dataset: str
-    purpose: str
-    labels: tuple[str, ...]
-    shape: tuple[Count, Count, Count]
-    cohort: Annotated[tuple[str, ...], Field(min_length=MIN_COHORT)]
+    consortium: Line
+    dataset: Line
+    purpose: Line
+    labels: tuple[Line, ...]
+    shape: Shape
+    cohort: Annotated[tuple[Line, ...], Field(min_length=MIN_COHORT)]
     training: Training
     recipe: str
     """Fingerprint of the preprocessing."""
-    release: str
+    release: Line
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     made_s: Moment
     expires_s: Moment
