@@ -92,6 +92,7 @@ def objection(home: Home, plan: RunPlan) -> str:
         plan_encoders.refuse_unfit(home, plan)
         if not content.models:
             floors.refuse_chosen_point(content.training)
+            floors.refuse_dense_on_pixels(content.training)
             refuse_unfit_beginning(content.training, content.shape, content.labels)
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)

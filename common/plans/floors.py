@@ -23,7 +23,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.config import Federation, Frozen, Training
+from common.config import Described, Federation, Frozen, Training
 from common.errors import PolicyError
 from common.metrics.out_of_distribution import TRAITS
 from common.secagg.key_period_plan import colluders, least_draw, threshold
@@ -165,6 +165,29 @@ def refuse_chosen_point(training: Training) -> None:
             f"federation.fraction: {training.federation.fraction:g}, expected 1 with initial: two first sums over "
             "other draws, from packages that are alike, would tell what the odd sites add.",
         )
+
+
+def refuse_dense_on_pixels(training: Training) -> None:
+    """Refuse a network whose dense layer stands on the image itself, or an encoder's numbers, without a budget.
+
+    Of a unit that one image alone activates, the gradient of its weights by that of its bias is this image, exactly
+    (Geiping et al., NeurIPS 2020, prop. 3.1), however many images and sites are in the sum; and of a thousand units
+    with random weights dozens are such (`tests/attacks/test_dense_on_pixels.py`). Who means harm finds other networks
+    that tell as much (docs/threat-model.md): this refuses what nobody would notice.
+
+    Raises:
+        PolicyError: dense-on-pixels.
+    """
+    if training.budget is None and isinstance(training.model, Described):
+        mixing = ("Dense" if layer.layer == "Dense" else "" if getattr(layer, "kernel_size", 1) == 1 else "convolution"
+                  for layer in training.model.layers)  # fmt: skip
+        if next(filter(None, mixing), "") == "Dense":
+            raise PolicyError(
+                "dense-on-pixels",
+                "model.layers: a Dense layer stands on the images' own numbers: of each of its units that one image "
+                "alone activates, a sum of gradients over all sites shows that image. Expected a convolution before it, "
+                "a linear model (kind: svm), or a budget of privacy; a simulation may.",
+            )
 
 
 def _are_many(by_class: Iterable[int], least: Floors) -> bool:

@@ -155,6 +155,7 @@ class RunPlan:
         if not models:
             refuse_other_shape(training.preprocess, terms.shape)
             floors.refuse_chosen_point(training)
+            floors.refuse_dense_on_pixels(training)
             refuse_unfit_beginning(training, terms.shape, terms.labels)
             floors.refuse_newton(training)
             floors.refuse_small_draw(len(cohort), training.federation)

@@ -164,6 +164,8 @@ def _sums(content: PlanContent) -> Iterator[str]:
         draw = binding.drawn_of(plan, many)
         over = f"{binding.least_in_a_sum(plan, many)} at least of the {draw} sites that a round draws"
         yield f"the models' change by training at {over if draw < many else 'all sites'}, each round"
+        if training.federation.local.optimizer == "sgd" or training.federation.local.moments == "averaged":
+            yield "with it gradients as they are, which can show single images (docs/threat-model.md, limit 15)"
     yield "outcomes on validation cases, by class and score, after evaluated rounds"
 
 
