@@ -185,8 +185,8 @@ def refuse_dense_on_pixels(training: Training) -> None:
             raise PolicyError(
                 "dense-on-pixels",
                 "model.layers: a Dense layer stands on the images' own numbers: of each of its units that one image "
-                "alone activates, a sum of gradients over all sites shows that image. Expected a convolution before it, "
-                "a linear model (kind: svm), or a budget of privacy; a simulation may.",
+                "alone activates, a sum of gradients over all sites shows that image. Expected a convolution before "
+                "it, a linear model (kind: svm), or a budget of privacy; a simulation may.",
             )
 
 
