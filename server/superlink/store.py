@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import LinkError, WireError
+from server.superlink.message_rows import MessageRows
 from server.superlink.migrations import allow_any_path
 
 NODE_CACHE_S = 10.0
@@ -73,6 +74,11 @@ class MessageStore:
         """Flower's own interface to it."""
         return self._factory.state()
 
+    @property
+    def rows(self) -> MessageRows:
+        """The messages in it."""
+        return MessageRows(self.link_state)
+
     def remembered_node_id(self, public_key: bytes) -> int | None:
         """The id of the node with this key (PEM), without a look into the database; None if that is needed."""
         number, until_s = self._nodes.get(public_key, (None, 0.0))
@@ -92,10 +98,9 @@ class MessageStore:
 
     def _next_message(self, node: int, most_bytes: int) -> OutgoingMessage | None:
         state = self.link_state
-        messages = state.get_message_ins(node_id=node, limit=1)
-        if not messages:
+        if (message := self.rows.take(node)) is None:
             return None
-        message, run = messages[0], messages[0].metadata.run_id
+        run = message.metadata.run_id
         response = PullMessagesResponse(messages_list=[message_to_proto(message)])
         if is_inline(message):
             return OutgoingMessage(message.metadata.message_id, run, (response.SerializeToString(),), True)
@@ -138,7 +143,7 @@ class MessageStore:
             raise WireError("not one reply with all its parts.")
         state, run = self.link_state, message.metadata.run_id
         if not trees:
-            if state.store_message_res(message) is None:
+            if not self.rows.reply(message) and state.store_message_res(message) is None:
                 raise RunOverError("its run is over, or its question is.")
             return run
         if state.get_run_status({run}).get(run, _NO_RUN).status != Status.RUNNING:

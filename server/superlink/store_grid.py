@@ -5,7 +5,8 @@ it (server/superlink/store.py).
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, cast
 
@@ -31,6 +32,9 @@ from server.superlink.store import MessageStore, is_inline, object_names, transl
 # A reply is announced before its content has arrived. Flower's grid would look for the content again after a second.
 http_grid.pull_objects = partial(pull_objects, initial_backoff=0.02, backoff_cap=0.5)  # type: ignore[attr-defined]
 
+THOROUGH_S = 0.5
+"""How often Flower looks for what no signal says: messages that expired, nodes that went away."""
+
 
 class StoreGrid(HttpGrid):
     """Flower's grid of a run, over the database itself.
@@ -47,6 +51,9 @@ class StoreGrid(HttpGrid):
         self._store = store
         self._fast_nodes = fast_nodes
         self._client = cast(Any, _Runtime(store, run.run_id))
+        self._pushed_s = 0.0
+        self._looked_s: dict[str, float] = {}
+        """When Flower looked at messages, by the first of those that were asked for together."""
         self.set_run(run)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -56,21 +63,37 @@ class StoreGrid(HttpGrid):
         trees = [m for m in messages if m not in rows]
         if trees:
             super().push_messages(trees)
-        with translated_errors(), self._store.link_state.session():  # type: ignore[attr-defined]  # SQL alone has one
-            for message in rows:
-                message.metadata.__dict__["_message_id"] = message.object_id
+        self._pushed_s, self._looked_s = time.monotonic(), {}
+        for message in rows:
+            message.metadata.__dict__["_message_id"] = message.object_id
+        with translated_errors():
+            for message in self._store.rows.send(rows):
                 self._store.link_state.store_message_ins(message)
         return [message.metadata.message_id for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that have come, as Flower's grid hands them over."""
-        state = self._store.link_state
+        names = sorted(message_ids)
         with translated_errors():
-            replies = state.get_message_res(message_ids=set(message_ids), run_id=self.run.run_id)
-            if not replies:
-                return []
-            state.delete_messages(message_ins_ids={m.metadata.reply_to_message_id for m in replies})
+            replies = self._store.rows.fetch(names, self.run.run_id)
+            if not replies and self._is_due(names):
+                replies = self._thorough_look(names)
             return [m if m.has_error() or is_inline(m) else self._whole(m) for m in replies]
+
+    def _is_due(self, names: Sequence[str]) -> bool:
+        """Whether it is time for Flower's own look at these messages."""
+        now_s = time.monotonic()
+        if not names or now_s < self._looked_s.get(names[0], self._pushed_s) + THOROUGH_S:
+            return False
+        self._looked_s[names[0]] = now_s
+        return True
+
+    def _thorough_look(self, names: Sequence[str]) -> list[Message]:
+        """As Flower looks: beside replies it finds messages that expired, and nodes that went away."""
+        state = self._store.link_state
+        if replies := state.get_message_res(message_ids=set(names), run_id=self.run.run_id):
+            state.delete_messages(message_ins_ids={m.metadata.reply_to_message_id for m in replies})
+        return replies
 
     def _whole(self, message: Message) -> Message:
         """A reply with its content, of which the last pieces may still be coming in."""

@@ -29,7 +29,7 @@ PUBLIC = frozenset(
 NAMES = {
     "flwr.app.message": "make_message remove_content_from_message",
     "flwr.cli.build": "build_fab_from_files",
-    "flwr.common.constant": "ErrorCode HEARTBEAT_DEFAULT_INTERVAL Status TIMESTAMP_HEADER",
+    "flwr.common.constant": "ErrorCode HEARTBEAT_DEFAULT_INTERVAL MESSAGE_TTL_TOLERANCE Status TIMESTAMP_HEADER",
     "flwr.common.serde": "message_from_proto message_to_proto user_config_to_proto",
     "flwr.proto.control_pb2": "ListNodesRequest ListRunsRequest RegisterNodeRequest StartRunRequest StopRunRequest "
     "UnregisterNodeRequest",
@@ -41,8 +41,12 @@ NAMES = {
     "flwr.proto.node_pb2": "Node",
     "flwr.proto.task_pb2": "Task",
     "flwr.server.superlink.linkstate": "LinkState LinkStateFactory",
+    "flwr.server.superlink.linkstate.utils": "convert_sint64_values_in_dict_to_uint64 "
+    "convert_uint64_values_in_dict_to_sint64 dict_to_message message_to_dict",
+    "flwr.server.utils.validator": "validate_message",
     "flwr.supercore.constant": "FLEET_HTTP_PUBLIC_KEY_HEADER FLEET_HTTP_SIGNATURE_HEADER",
     "flwr.supercore.control.control_http_client": "ControlHttpClient",
+    "flwr.supercore.date": "now",
     "flwr.supercore.error": "ApiErrorCode FlowerError",
     "flwr.supercore.heartbeat": "HeartbeatSender",
     "flwr.supercore.inflatable.inflatable_object": "get_all_nested_objects get_object_tree is_valid_sha256_hash "
@@ -54,6 +58,7 @@ NAMES = {
     "flwr.supercore.primitives.asymmetric": "public_key_to_bytes sign_message",
     "flwr.supercore.protobuf.client": "ProtobufCall ProtobufRequestContext",
     "flwr.supercore.run": "Run RunStatus",
+    "flwr.supercore.utils": "uint64_to_int64",
     "flwr.supercore.version": "package_version",
     "flwr.superlink.federation": "NoOpFederationManager",
     "flwr.superlink.grid": "http_grid",
@@ -72,11 +77,16 @@ CALLS = {
     "flwr.common.serde": ("message_from_proto 1", "message_to_proto 1", "user_config_to_proto 1"),
     "flwr.server.superlink.linkstate": (
         "LinkStateFactory 3", "LinkStateFactory.state 1", "LinkState.get_node_id_by_public_key 2",
-        "LinkState.get_message_ins 1 node_id limit", "LinkState.store_message_ins 2", "LinkState.store_message_res 2",
+        "LinkState.store_message_ins 2", "LinkState.store_message_res 2",
         "LinkState.get_message_res 1 message_ids run_id", "LinkState.delete_messages 1 message_ins_ids",
         "LinkState.get_run_status 2", "LinkState.start_session 2", "LinkState.store_message_and_object_tree 4",
         "LinkState.store_object 5", "LinkState.get_object 3",
     ),
+    "flwr.server.superlink.linkstate.utils": (
+        "convert_sint64_values_in_dict_to_uint64 2", "convert_uint64_values_in_dict_to_sint64 2", "dict_to_message 1",
+        "message_to_dict 1",
+    ),
+    "flwr.server.utils.validator": ("validate_message 0 message is_reply_message",),
     "flwr.supercore.control.control_http_client": (
         "ControlHttpClient.from_server_address 4", "ControlHttpClient.RegisterNode 2", "ControlHttpClient.StopRun 2",
         "ControlHttpClient.UnregisterNode 2", "ControlHttpClient.ListNodes 2", "ControlHttpClient.StartRun 2",
@@ -164,6 +174,7 @@ VALUES: dict[str, dict[str, object]] = {
     "flwr.supercore.constant": {
         "FLEET_HTTP_PUBLIC_KEY_HEADER": "flwr-public-key",
         "FLEET_HTTP_SIGNATURE_HEADER": "flwr-signature",
+        "NodeStatus.OFFLINE": "offline",
         "NodeStatus.ONLINE": "online",
         "NodeStatus.UNREGISTERED": "unregistered",
     },
