@@ -6,7 +6,9 @@
     ID.reply      the answer to it, until it has arrived: the same bytes are sent again, never computed a second time
 
 Each is a row of byte strings (a protobuf message, then Flower's deflated objects), each behind its length. Files are
-replaced atomically, and one process at a time works in the folder.
+replaced atomically, and one process at a time works in the folder. The disk is not waited for, which would be half of
+what a small answer takes: only where the machine itself fails may what was under way be lost, and the site is a dropout
+in that step. What it must never forget, so that nothing is answered twice, the answering app has on the disk.
 """
 
 import struct
@@ -58,7 +60,7 @@ class Journal:
             OSError: with the old entry, if there is one, as it was.
         """
         pieces = (piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
-        write_atomically(self.folder / name, pieces)
+        write_atomically(self.folder / name, pieces, durably=False)
 
     def read(self, name: str) -> list[bytes]:
         """The parts of an entry, at least one.
@@ -75,7 +77,7 @@ class Journal:
                         raise EOFError
         except (OSError, EOFError, struct.error, OverflowError, MemoryError):
             parts = []
-        if not parts:
+        if not parts or not parts[0]:  # zeros are what a file may hold that was never on the disk
             raise WireError(f"{self.folder / name}: missing or damaged; what it held is lost.")
         return parts
 

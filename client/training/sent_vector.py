@@ -1,6 +1,7 @@
 """The masked vector that a site sent last: kept until the round is over, for the site signs a sketch of it.
 
-It is what has left the site, so it is no secret; `round.root` of the protocol's state binds it by its hash.
+It is what has left the site, so it is no secret; `round.root` of the protocol's state binds it by its hash. A machine
+that fails may lose it, and its site is a dropout in that round.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ class SentVector(Protocol):
     """Where one site keeps it."""
 
     def keep(self, vector: Buffer) -> None:
-        """Replace the one before; it is safe when this returns."""
+        """Replace the one before; a process that is killed has lost nothing."""
         ...
 
     def load(self) -> Buffer:
@@ -55,7 +56,7 @@ class VectorFile:
 
     def keep(self, vector: Buffer) -> None:
         """As `SentVector.keep`."""
-        tensorfile.write_atomically(self.path, bytes(vector))
+        tensorfile.write_atomically(self.path, bytes(vector), durably=False)
 
     def load(self) -> Buffer:
         """As `SentVector.load`."""

@@ -56,9 +56,10 @@ SAVE_S = 1.0
 class Gateway:
     """The application: answers requests, or says why not; writes down when sites were heard."""
 
-    def __init__(self, router: Router, relay: Relay, contacts: SiteContacts) -> None:
+    def __init__(self, router: Router, relay: Relay, messages: WholeMessages, contacts: SiteContacts) -> None:
         self._router = router
         self._relay = relay
+        self._messages = messages
         self._contacts = contacts
 
     @classmethod
@@ -69,7 +70,7 @@ class Gateway:
         authentication = RequestAuthentication(home, [home.folder / "roster", home.folder / "sites"], contacts)
         relay = Relay(f"https://127.0.0.1:{home.settings.superlink_port}", home.authority, signals)
         messages = WholeMessages(MessageStore(home.live / "flower" / "state.db"), signals)
-        return cls(Router(authentication, contacts, site_api, relay, messages), relay, contacts)
+        return cls(Router(authentication, contacts, site_api, relay, messages), relay, messages, contacts)
 
     def app(self, beside: Callable[[], Coroutine[Any, Any, None]]) -> Starlette:
         """As an ASGI application with its background work, and what else goes on as long as it serves."""
@@ -86,6 +87,7 @@ class Gateway:
 
     async def _close(self) -> None:
         self._contacts.save()
+        self._messages.close()
         await self._relay.close()
 
     async def _save_contacts(self) -> None:

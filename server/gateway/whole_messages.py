@@ -53,6 +53,10 @@ class WholeMessages:
         """How many of each site's signals are dealt with: each message that was found, or all where none was."""
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    def close(self) -> None:
+        """Let go of the signals."""
+        self._watch.close()
+
     async def answer(self, handler: Handler, site: str, request: Request) -> Response:
         """What `take` or `give` answers to a node whose signature was verified.
 

@@ -27,14 +27,14 @@ from common.storage import tensorfile
 from common.types import Tensors
 from server.superlink.exchange_progress import ExchangeProgress
 from server.superlink.flower_records import array_bytes, byte_array, message_bytes, message_records
-from server.superlink.notify import COORDINATOR, Signal, of_run
+from server.superlink.notify import COORDINATOR, Listener, Signal, of_run
 
 log = logging.getLogger("consilium")
 
 POLL_S = 0.02
 """Flower's own `send_and_receive` waits 3 s between two looks."""
-SIGNAL_S, SIGNAL_LOOKS = 0.004, 125
-"""How often the gateway's signal is looked at, and after how many times it is looked for replies nevertheless."""
+LOOK_S = 0.5
+"""How often it is looked for replies though the gateway signals none."""
 AT_ONCE = 8
 """Replies that are fetched at a time: Flower hands over whole all that it is asked for."""
 GRACE_S = 60.0
@@ -77,6 +77,7 @@ class FlowerTransport:
         self._stop = stop or threading.Event()
         self._on_progress = on_progress
         self._signals = signals
+        self._listener: Listener | None = None
         self._is_unready = is_unready
         self._share = share
         self.states: dict[str, Tensors] = {}
@@ -167,21 +168,15 @@ class FlowerTransport:
 
     def _wait(self, count: int) -> int:
         """Wait for the gateway's signal, or a little; how often it was sent by now."""
-        signals: list[Signal] = []
-        if self._signals:
-            signals = [Signal(self._signals / name) for name in (COORDINATOR, of_run(self._grid.run.run_id))]
-
-        def signal_count() -> int:
-            return sum(signal.count() for signal in signals)
-
-        if count < 0:
-            return signal_count()
-        for _ in range(SIGNAL_LOOKS if signals else 1):
-            if signal_count() != count:
-                break
-            if self._stop.wait(SIGNAL_S if signals else POLL_S):
-                raise KeyboardInterrupt
-        return signal_count()
+        if self._signals and self._listener is None:
+            self._listener = Listener(self._signals, (COORDINATOR, of_run(self._grid.run.run_id)))
+        if self._listener is None:
+            self._stop.wait(POLL_S if count >= 0 else 0.0)
+        elif count >= 0:
+            self._listener.wait(count, LOOK_S)
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        return self._listener.count() if self._listener else 0
 
 
 def ask(

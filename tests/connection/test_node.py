@@ -416,6 +416,9 @@ def test_a_damaged_entry_of_the_journal_is_told_and_not_used(tmp_path: Path) -> 
             if length != 12 and length != 20:  # there a part ends, and Flower's tree says how many there are to be
                 with pytest.raises(WireError, match=r"a\.reply: missing or damaged"):
                     journal.read("a.reply")
+        (tmp_path / "a.reply").write_bytes(bytes(len(whole)))  # of a machine that lost its power
+        with pytest.raises(WireError, match=r"a\.reply: missing or damaged"):
+            journal.read("a.reply")
         assert journal.pending() == ["a"]
 
 
