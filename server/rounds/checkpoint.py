@@ -39,8 +39,8 @@ def save(path: Path, state: LoopState, sites: Mapping[str, Tensors], digest: str
         tensors |= prefixed(f"site/{name}", site_state)
     header = {"run": digest, "standing": json.dumps(state.header())}
     content = tensorfile.pack(tensors, header | {"sha256": _sha256(tensors, header)})
-    for copy in _copies(path):
-        tensorfile.write_atomically(copy, content)
+    for copy in _copies(path):  # the disk is waited for once: where one is safe, the other may be lost with the machine
+        tensorfile.write_atomically(copy, content, durably=copy == path)
 
 
 def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[LoopState, dict[str, Tensors]] | None:

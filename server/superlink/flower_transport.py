@@ -35,6 +35,8 @@ POLL_S = 0.02
 """Flower's own `send_and_receive` waits 3 s between two looks."""
 LOOK_S = 0.5
 """How often it is looked for replies though the gateway signals none."""
+TELL_S = 0.25
+"""How often is told where an exchange stands: people look at it, and it is a file."""
 AT_ONCE = 8
 """Replies that are fetched at a time: Flower hands over whole all that it is asked for."""
 GRACE_S = 60.0
@@ -54,7 +56,7 @@ class FlowerTransport:
         signals: a folder with a signal for each site and each run; none: all ask now and then.
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
-        on_progress: is told whenever an exchange begins, goes on, or ends.
+        on_progress: is told where an exchange stands: within half a second, and at once whom it was refused by.
         share: how many runs the busiest site answers at once, one question after the other: so much longer is waited.
     """
 
@@ -76,6 +78,9 @@ class FlowerTransport:
         self._misfortunes = misfortunes
         self._stop = stop or threading.Event()
         self._on_progress = on_progress
+        self._progress: ExchangeProgress | None = None
+        self._told: ExchangeProgress | None = None
+        self._told_s = float("-inf")
         self._signals = signals
         self._listener: Listener | None = None
         self._is_unready = is_unready
@@ -141,7 +146,7 @@ class FlowerTransport:
         progress = ExchangeProgress(
             request.kind, request.round, tuple(sorted(contents)), started_s, started_s + timeout_s
         )
-        self._on_progress(progress)
+        self._note(progress)
         by_node = {self._nodes[site]: content for site, content in contents.items()}
         for node, message in ask(self._grid, "query.answer", by_node, timeout_s, self._wait, self._signal_nodes):
             site, codes = names[node], dict(progress.refused)
@@ -154,11 +159,20 @@ class FlowerTransport:
                 log.warning("site %s did not answer %s of round %d: %s", site, request.kind, request.round, reason)
             waiting = tuple(name for name in progress.waiting if name != site)
             progress = replace(progress, waiting=waiting, refused=codes)
-            self._on_progress(progress)
+            self._note(progress)
             if refusal:
                 yield site, refusal
             elif not message.has_error():
                 yield site, message.content
+        self._note(progress, is_over=True)
+
+    def _note(self, progress: ExchangeProgress, *, is_over: bool = False) -> None:
+        """Tell where the exchange stands: at most every `TELL_S`, but what should not be missed at once."""
+        self._progress, told = progress, self._told
+        is_due = time.monotonic() >= self._told_s + TELL_S or progress.refused or (is_over and told and told.waiting)
+        if progress != told and is_due:
+            self._told, self._told_s = progress, time.monotonic()
+            self._on_progress(progress)
 
     def _signal_nodes(self, nodes: Iterable[int]) -> None:
         """Tell the gateway that there is something for these nodes."""
@@ -168,6 +182,8 @@ class FlowerTransport:
 
     def _wait(self, count: int) -> int:
         """Wait for the gateway's signal, or a little; how often it was sent by now."""
+        if self._progress:
+            self._note(self._progress)
         if self._signals and self._listener is None:
             self._listener = Listener(self._signals, (COORDINATOR, of_run(self._grid.run.run_id)))
         if self._listener is None:
