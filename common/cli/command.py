@@ -1,6 +1,7 @@
 """Command lines: subcommands that teach, and one message without a traceback for what the user can mend."""
 
 import argparse
+import gc
 import os
 import select
 import sys
@@ -16,6 +17,8 @@ from common.errors import ConsiliumError, SecAggError
 
 CLOSED = 141
 """Exit status where who reads the output has gone, as of any program that SIGPIPE ends: `… | head`."""
+OBJECTS_A_LOOK = 20_000
+"""So many new ones before the newest are looked through for garbage."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def dispatch(
 ) -> int:
     """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
     spell_out_what_cannot_be_shown()
+    # What is imported stays, and to look through it for garbage at every 700th object is a tenth of a short command.
+    gc.set_threshold(OBJECTS_A_LOOK)
     words = sys.argv[1:] if arguments is None else list(arguments)
     command, options = parse(prog, about, commands, words)
     return exit_status(lambda: command.run(options), command.interrupted)
