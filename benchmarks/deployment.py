@@ -17,13 +17,13 @@ import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.deployment.federation import SITES, Federation, free_port  # noqa: E402
+from tests.deployment.whole import ended, until  # noqa: E402
 
 CONFIG = """
 name: benchmark
@@ -46,7 +47,9 @@ baselines: []
 personalise: {{mix: false}}
 """
 A_ROUND_S = 90
-"""The most that a round of stock Flower may take, and its start."""
+"""The most that a round may take, and the start."""
+OURS = ("server.superlink", "flower-superexec", "flwr-serverapp", "server.gateway")
+"""Processes of the coordinator, by what stands in their command lines; what is left is named by who started it."""
 REAL = ROOT.parent / "shared" / "data" / "pneumoniamnist.npz"
 
 
@@ -86,26 +89,37 @@ def ours(folder: Path, rounds: int) -> dict[str, Any]:
     config = folder / "config.yaml"
     write_config(config, rounds)
     federation = TimedFederation(folder, config)
-    federation.found()
     started = time.monotonic()
-    federation.start()
-    federation.ready()
-    try:
+    with ended(federation):
+        federation.found()
+        federation.start()
+        federation.ready()
         name = federation.submit()
-        federation.wait(name, 60, ("running",))
+        federation.wait(name, A_ROUND_S, ("running",))
         memory: dict[str, float] = {}
-        while federation.state(name)["stage"] == "running":
-            for process, megabytes in resident(federation).items():
-                memory[process] = max(memory.get(process, 0.0), megabytes)
+        samples: list[tuple[int, dict[str, float]]] = []  # rounds that were done, and seconds of a processor by then
+
+        def is_over() -> bool:
+            megabytes, seconds = resources(federation)
+            memory.update({kind: max(memory.get(kind, 0.0), value) for kind, value in megabytes.items()})
+            samples.append((len(federation.rounds(name)), seconds))
             time.sleep(0.5)
+            return bool(federation.state(name)["stage"] != "running")
+
+        until(is_over, A_ROUND_S * (rounds + 1))
         assert federation.state(name)["stage"] == "finished", federation.state(name)
         ends = [(r["at_s"] - r["seconds"], r["at_s"]) for r in federation.rounds(name)]
         overheads, seconds = overhead(ends, [folder / f"{site}.times" for site in SITES])
-        whole = time.monotonic() - started
-        return {"overhead": overheads, "round": seconds, "memory": memory, "from_start_s": whole,
+        return {"overhead": overheads, "round": seconds, "memory": memory, "processor_s": processor_s(samples, rounds),
+                "from_start_s": time.monotonic() - started,
                 "processes": {site: len(tree(federation.processes[site].pid)) for site in SITES}}  # fmt: skip
-    finally:
-        federation.stop()
+
+
+def processor_s(samples: list[tuple[int, dict[str, float]]], rounds: int) -> dict[str, float]:
+    """Seconds of a processor a round, by process: between the first round's end and the last one's beginning."""
+    inner = [(done, seconds) for done, seconds in samples if 1 <= done < rounds]
+    (first, before), (last, after) = inner[0], inner[-1]
+    return {kind: (after[kind] - before.get(kind, 0.0)) / max(1, last - first) for kind in after}
 
 
 def overhead(windows: list[tuple[float, float]], times: list[Path]) -> tuple[list[float], list[float]]:
@@ -125,27 +139,25 @@ def tree(pid: int) -> list[psutil.Process]:
     return []
 
 
-def resident(federation: Federation) -> dict[str, float]:
-    """Megabytes of every process, by what it is."""
-    found: dict[str, float] = {}
+def resources(federation: Federation) -> tuple[dict[str, float], dict[str, float]]:
+    """Megabytes, and seconds of a processor so far, of every process, by what it is."""
+    megabytes: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for name, started in federation.processes.items():
         for process in tree(started.pid):
             with suppress(psutil.Error):
                 command = " ".join(process.cmdline())
-                known = ("server.superlink", "flower-superexec", "flwr-serverapp", "server.gateway")
-                kind = next((k for k in known if k in command), name)
-                found[kind] = max(found.get(kind, 0.0), process.memory_info().rss / 2**20)
-    return found
+                kind = next((k for k in OURS if k in command), name)
+                megabytes[kind] = max(megabytes.get(kind, 0.0), process.memory_info().rss / 2**20)
+                seconds[kind] = seconds.get(kind, 0.0) + sum(process.cpu_times()[:2])
+    return megabytes, seconds
 
 
-def listens(port: int) -> None:
-    """Wait until somebody listens there: on a busy machine Flower takes its time to start."""
-    deadline = time.monotonic() + A_ROUND_S
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.2)
-    sys.exit(f"nobody listens on port {port} after {A_ROUND_S} s")
+def is_open(port: int) -> bool:
+    """Whether somebody listens there: on a busy machine Flower takes its time to start."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def stock(folder: Path, rounds: int) -> dict[str, Any]:
@@ -172,14 +184,17 @@ def stock(folder: Path, rounds: int) -> dict[str, Any]:
 
     try:
         run("flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation")
-        listens(port)
+        until(lambda: is_open(port), A_ROUND_S)
         for site in SITES:
             node = f'site="{site}" times="{folder / site}.times"'
             run("flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}", "--port", str(free_port()),
                 "--node-config", node)  # fmt: skip
         out = folder / "stamps.json"
         settings = f'config="{config}" out="{out}" rounds={rounds}'
-        subprocess.run(["flwr", "run", str(app), "remote", "--run-config", settings], env=env, check=True, stdout=log)
+        subprocess.run(
+            ["flwr", "run", str(app), "remote", "--run-config", settings],
+            env=env, check=True, stdout=log, stderr=subprocess.STDOUT, timeout=A_ROUND_S,
+        )  # fmt: skip
         deadline_s, stamps = A_ROUND_S * (rounds + 1), list[float]()
         deadline = time.monotonic() + deadline_s
         while len(stamps) < rounds + 2 and time.monotonic() < deadline:  # one before the first round, and one at once
@@ -207,27 +222,28 @@ def stock(folder: Path, rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--stock-rounds", type=int, default=3, help="after the first, which is not counted")
+    parser.add_argument("--stock-rounds", type=int, default=3, help="after the first, which is not counted; 0: none")
     options = parser.parse_args()
+    figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "ours").mkdir()
-        (Path(folder) / "stock").mkdir()
-        mine = ours(Path(folder) / "ours", options.rounds + 1)
-        theirs = stock(Path(folder) / "stock", options.stock_rounds + 1)
-    for name, figures in (("ours", mine), ("stock Flower", theirs)):
-        rounds = " ".join(f"{s:.2f}" for s in figures["round"])
-        print(
-            f"{name:14} {statistics.median(figures['overhead']):6.2f} s beyond the local computation; rounds {rounds}"
-        )
-    print(
-        "processes a site:",
-        mine["processes"],
-        f"(one: TensorFlow is imported once); from start {mine['from_start_s']:.0f} s",
-    )
+        for name, measure, rounds in (("ours", ours, options.rounds), ("stock", stock, options.stock_rounds)):
+            (place := Path(folder) / name).mkdir()
+            if rounds:
+                figures[name] = measure(place, rounds + 1)
+    for name, found in figures.items():
+        rounds_s = " ".join(f"{s:.2f}" for s in found["round"])
+        print(f"{name:6} {median(found['overhead']):6.2f} s beyond the local computation; rounds {rounds_s}")
+    mine = figures["ours"]
+    print(f"processes a site: {mine['processes']} (one: TensorFlow is imported once)")
+    print(f"from start {mine['from_start_s']:.0f} s")
     print("peak MB:", {name: round(megabytes) for name, megabytes in mine["memory"].items()})
-    ratio = statistics.median(theirs["overhead"]) / statistics.median(mine["overhead"])
-    print(json.dumps({"overhead_s_per_round": round(statistics.median(mine["overhead"]), 3),
-                      "stock_over_ours": round(ratio, 1)}))  # fmt: skip
+    processor_ms = {name: round(1000 * seconds) for name, seconds in mine["processor_s"].items()}
+    print("ms of a processor a round, training too:", processor_ms, "all", sum(processor_ms.values()))
+    summary = {"overhead_s_per_round": round(median(mine["overhead"]), 3), "processor_ms_per_round": processor_ms}
+    if "stock" in figures:
+        ratio = median(figures["stock"]["overhead"]) / median(mine["overhead"])
+        summary["stock_over_ours"] = round(ratio, 1)
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -79,8 +79,8 @@ class FlowerTransport:
         self._stop = stop or threading.Event()
         self._on_progress = on_progress
         self._progress: ExchangeProgress | None = None
-        self._told: ExchangeProgress | None = None
-        self._told_s = float("-inf")
+        self._noted: ExchangeProgress | None = None
+        self._noted_s = float("-inf")
         self._signals = signals
         self._listener: Listener | None = None
         self._is_unready = is_unready
@@ -168,10 +168,12 @@ class FlowerTransport:
 
     def _note(self, progress: ExchangeProgress, *, is_over: bool = False) -> None:
         """Tell where the exchange stands: at most every `TELL_S`, but what should not be missed at once."""
-        self._progress, told = progress, self._told
-        is_due = time.monotonic() >= self._told_s + TELL_S or progress.refused or (is_over and told and told.waiting)
-        if progress != told and is_due:
-            self._told, self._told_s = progress, time.monotonic()
+        self._progress, before = progress, self._noted
+        is_due = (
+            time.monotonic() >= self._noted_s + TELL_S or progress.refused or (is_over and before and before.waiting)
+        )
+        if progress != before and is_due:
+            self._noted, self._noted_s = progress, time.monotonic()
             self._on_progress(progress)
 
     def _signal_nodes(self, nodes: Iterable[int]) -> None:

@@ -71,12 +71,12 @@ class FolderWatch:
 
     def names(self) -> set[str]:
         """The files that have grown since it was asked last."""
-        found = set[str]()
+        names = set[str]()
         if self.descriptor is not None:
             with suppress(BlockingIOError):
                 while events := os.read(self.descriptor, _EVENTS_BYTES):
-                    found |= set(_names_in(events))
-        return found
+                    names |= set(_names_in(events))
+        return names
 
     def close(self) -> None:
         """Let go of it."""
@@ -190,9 +190,9 @@ def _watch(folder: Path) -> int | None:
 
 
 def _names_in(events: bytes) -> list[str]:
-    found, at = [], 0
+    names, at = [], 0
     while at < len(events):
         *_, length = _EVENT.unpack_from(events, at)
         at += _EVENT.size + length
-        found.append(os.fsdecode(events[at - length : at].rstrip(b"\0")))
-    return found
+        names.append(os.fsdecode(events[at - length : at].rstrip(b"\0")))
+    return names
