@@ -36,7 +36,8 @@ def _run(options: argparse.Namespace) -> int:
     package = read_package(options.model)
     why = trust.settle(package, options.home, options.publisher)
     path = package_library.add(package, options.model.read_bytes())
-    print(f"{package.content.name}: {why}.\nKept in {path}. In a configuration:\n\n  initial: {package.digest}")
+    print(f"{package.content.name}: {why}.\nKept in {path}. In a configuration:\n\n  initial: {package.digest}\n")
+    terminal.console().print(package_library.TRUST, highlight=False)
     return 0
 
 

@@ -11,6 +11,11 @@ from common.package.package_file import SUFFIX, ModelPackage, read_package
 from common.storage.digest_library import DigestLibrary
 from common.storage.tensorfile import write_atomically
 
+TRUST = (
+    "Whoever made a package decides at which weights a training's first sum is asked: crafted ones can make a sum over "
+    "all hospitals show one patient's image. Take it from whom you trust, and compare the digest with theirs."
+)
+"""What people have to know before they keep one for a training, or approve a plan that begins from it."""
 HOW = (
     "Take it from who gave it to the consortium, or from the catalogue, and keep it here: "
     "python -m client packages add FILE."

@@ -47,6 +47,8 @@ def page(plan: RunPlan) -> str:
     lines += [*_what_leaves(content), ""]
     if "encoder" in head:
         lines += [*wrap(f"WHO MADE THE ENCODER  {TRUST}", 100), ""]
+    if "begins from" in head:
+        lines += [*wrap(f"WHO MADE THE FIRST WEIGHTS  {package_library.TRUST}", 100), ""]
     if "plug-ins" in head:
         lines += [*wrap(f"CODE OF OTHERS  {PLUGINS}", 100), ""]
     if content.models:

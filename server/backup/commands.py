@@ -43,7 +43,7 @@ def _backup(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     if options.keep is not None and options.keep < 1:
         raise ConfigError(f"--keep {options.keep}: expected 1 at least.")
-    report = backup.write(home, options.dest, backup.key_of(home, options.recovery))
+    report = backup.write(home, options.dest, backup.key_of(home, options.recovery, options.dest))
     options.act.facts |= {"files": report.files, "bytes": report.size_bytes}
     print(f"{report.path}: {report.files:,} files, {report.size_bytes / 1e6:,.1f} MB.")
     if options.keep:

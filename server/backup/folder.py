@@ -44,13 +44,30 @@ class StoredBackup:
     size_bytes: int
 
 
-def key_of(home: Home, recovery: Path | None) -> bytes:
+def key_of(home: Home, recovery: Path | None, dest: Path) -> bytes:
     """The key that backups are sealed under; made at the first, when it is also written to the recovery file.
 
+    Args:
+        dest: where the backups go.
+
     Raises:
-        ConfigError: there is none yet, and nowhere to put the recovery key.
+        ConfigError: there is none yet, and nowhere to put the recovery key; or that is beside what it opens, or
+            another key than the one that was made at the first.
     """
     path = home.folder / "backup.key"
+    if recovery is not None and path.exists():
+        if not recovery.exists() or read_key(recovery) != read_key(path):
+            raise ConfigError(
+                f"--recovery {recovery}: the recovery key was written at the first backup here, and is not made again. "
+                "Leave it out. If that file is lost, copy backup.key of this folder to where the recovery key is kept."
+            )
+    elif recovery is not None:
+        for folder in (dest, home.folder):
+            if recovery.resolve().is_relative_to(folder.resolve()):
+                raise ConfigError(
+                    f"--recovery {recovery}: is in {folder}, and would lie beside what it opens. Expected another "
+                    "medium."
+                )
     if not path.exists():
         if recovery is None:
             raise ConfigError(

@@ -151,12 +151,18 @@ def test_a_drill_names_what_is_wrong_and_a_damaged_backup_makes_no_folder(
     plan = run.folder / "plan.json"
     whole = plan.read_bytes()
     plan.write_bytes(plan.read_bytes().replace(b'"dataset": "chest"', b'"dataset": "other"'))
+    for beside in (safe / "key", home.folder / "key"):
+        assert server(["backup", str(safe), "--recovery", str(beside), *options]) == 2
+        assert "would lie beside what it opens" in capsys.readouterr().err
+        assert not beside.exists()
     assert server(["backup", str(safe), "--recovery", str(key), *options]) == 0
     assert server(["drill", str(safe), *options]) == 1
     assert "the plans: " in capsys.readouterr().out
     plan.write_bytes(whole)
-    for _ in range(3):
-        assert server(["backup", str(safe), "--keep", "2", *options]) == 0
+    assert server(["backup", str(safe), "--recovery", str(tmp_path / "other"), *options]) == 2
+    assert "is not made again" in capsys.readouterr().err
+    for again in ([], [], ["--recovery", str(key)]):
+        assert server(["backup", str(safe), "--keep", "2", *again, *options]) == 0
     assert [path.name for path in backup.backups(safe)] == ["pilot-000003.backup", "pilot-000004.backup"]
     newest = backup.backups(safe)[-1]
     content = bytearray(newest.read_bytes())
