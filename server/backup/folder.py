@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.errors import BackupError, ConfigError, ConsiliumError
+from common.storage import tensorfile
 from common.storage.files import flush_folder, write_json, write_secret
 from common.trust.release import VERSION
 from server.backup.sealed_file import KEY_BYTES, SealedReader, SealedWriter
@@ -110,19 +111,23 @@ def write(home: Home, folder: Path, key: bytes) -> StoredBackup:
     }  # fmt: skip
     count = size = 0
     half = path.with_name(f".{path.name}")
-    with half.open("wb") as file:
-        half.chmod(0o600)
-        writer = SealedWriter(file, key)
-        with tarfile.open(fileobj=cast(Any, writer), mode="w|") as archive:
-            _add(archive, ABOUT, json.dumps(about).encode())
-            for inside, source in _files(home.folder):
-                with suppress(FileNotFoundError):  # a run went on meanwhile
-                    content = source.read_bytes()
-                    _add(archive, inside, content, source.stat().st_mode & 0o777)
-                    count, size = count + 1, size + len(content)
-        writer.finish()
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with tensorfile.naming(half), half.open("wb") as file:
+            half.chmod(0o600)
+            writer = SealedWriter(file, key)
+            with tarfile.open(fileobj=cast(Any, writer), mode="w|") as archive:
+                _add(archive, ABOUT, json.dumps(about).encode())
+                for inside, source in _files(home.folder):
+                    with suppress(FileNotFoundError):  # a run went on meanwhile
+                        content = source.read_bytes()
+                        _add(archive, inside, content, source.stat().st_mode & 0o777)
+                        count, size = count + 1, size + len(content)
+            writer.finish()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        half.unlink(missing_ok=True)  # half a backup takes room of a disk that may be full
+        raise
     half.rename(path)
     flush_folder(folder)
     return StoredBackup(path, about, count, size)
@@ -145,7 +150,7 @@ def unpacked_backup(path: Path, key: bytes, beside: Path | None = None) -> Itera
     """
     scratch = Path(tempfile.mkdtemp(prefix=".consilium-restore-", dir=beside))
     try:
-        with path.open("rb") as file:
+        with tensorfile.naming(scratch), path.open("rb") as file:
             reader = SealedReader(file, key, path)
             with tarfile.open(fileobj=cast(Any, reader), mode="r|") as archive:
                 archive.extractall(scratch, filter="data")

@@ -8,8 +8,10 @@ Nothing is sent from here: the gateway reads `roster` again and hands it to ever
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -68,19 +70,32 @@ def begin(
         raise ConfigError(f"--roots: {len(roots)} keys, expected up to {MAX_ROOTS} that differ.")
     ca, ca_key = tls.make_authority(settings.consortium)
     crt, key = tls.issue((ca, ca_key), [settings.host], certificate.DAYS)
-    keys = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
-    write_secret(home.folder / "tls" / "ca.key", ca_key)
-    write_secret(home.folder / "tls" / "server.key", key)
-    tensorfile.write_atomically(home.authority, ca)
-    tensorfile.write_atomically(home.folder / "tls" / "server.crt", crt)
-    write_pins(home.folder / "pins.json", Pins(settings.consortium, tuple(roots) or tuple(map(public_of, keys))))
-    plan = Federation()
-    policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
-    first = Roster(settings.consortium, 1, _until(days), policy, ())
-    outcome = _sign(home, "init", "first-roster", first, keys)
-    # Last: the folder is a consortium when this file is there.
-    tensorfile.write_atomically(home.folder / "consortium.yaml", settings.to_yaml())
+    with _all_or_nothing(home.folder):
+        keys = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
+        write_secret(home.folder / "tls" / "ca.key", ca_key)
+        write_secret(home.folder / "tls" / "server.key", key)
+        tensorfile.write_atomically(home.authority, ca)
+        tensorfile.write_atomically(home.folder / "tls" / "server.crt", crt)
+        write_pins(home.folder / "pins.json", Pins(settings.consortium, tuple(roots) or tuple(map(public_of, keys))))
+        plan = Federation()
+        policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
+        first = Roster(settings.consortium, 1, _until(days), policy, ())
+        outcome = _sign(home, "init", "first-roster", first, keys)
+        # Last: the folder is a consortium when this file is there.
+        tensorfile.write_atomically(home.folder / "consortium.yaml", settings.to_yaml())
     return outcome
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """What was not finished is taken away again: a key is never written over, so that half a folder would stay half."""
+    before = set(folder.rglob("*"))
+    try:
+        yield
+    except BaseException:
+        for path in sorted(set(folder.rglob("*")) - before, reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        raise
 
 
 def refuse_unusable(home: Home, settings: ConsortiumSettings, purposes: tuple[str, ...], days: int) -> None:

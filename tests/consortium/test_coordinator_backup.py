@@ -1,6 +1,7 @@
 """The coordinator's folder kept elsewhere: whole, sealed, restored, and accepted again by sites without new keys."""
 
 import json
+import resource
 import shutil
 from functools import lru_cache
 from io import BytesIO
@@ -161,6 +162,14 @@ def test_a_drill_names_what_is_wrong_and_a_damaged_backup_makes_no_folder(
     plan.write_bytes(whole)
     assert server(["backup", str(safe), "--recovery", str(tmp_path / "other"), *options]) == 2
     assert "is not made again" in capsys.readouterr().err
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, room[1]))  # as on a disk that is full
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*pilot-000002\.backup"):
+            backup.write(home, safe, backup.read_key(key))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+    assert [path.name for path in safe.iterdir()] == ["pilot-000001.backup"]
     for again in ([], [], ["--recovery", str(key)]):
         assert server(["backup", str(safe), "--keep", "2", *again, *options]) == 0
     assert [path.name for path in backup.backups(safe)] == ["pilot-000003.backup", "pilot-000004.backup"]

@@ -60,6 +60,17 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
     assert not (tmp_path / "c").exists()
 
 
+def test_a_beginning_that_fails_leaves_nothing_and_the_same_begins(tmp_path: Path) -> None:
+    home, settings = Home(tmp_path / "new"), ConsortiumSettings(consortium="pilot", address="127.0.0.1:8443")
+    (home.folder / "pins.json").mkdir(parents=True)  # what cannot be written, as on a full disk
+    with pytest.raises(IsADirectoryError):
+        membership.begin(home, settings)
+    assert [path.name for path in home.folder.rglob("*")] == ["pins.json"]
+    (home.folder / "pins.json").rmdir()
+    membership.begin(home, settings)
+    assert home.settings.consortium == "pilot"
+
+
 def test_an_interrupted_beginning_is_no_consortium_and_overwrites_no_key(consortium: Consortium) -> None:
     (consortium.home.folder / "consortium.yaml").unlink()
     root = (consortium.home.folder / "root.key").read_bytes()
