@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -23,7 +22,7 @@ from client.access.doorkeeper import Doorkeeper
 from client.connection.fleet_client import Endpoint
 from client.connection.node import serve, start_again
 from client.connection.proxy import of_site
-from client.connection.retry import LONGEST_PAUSE_S, ConnectionStatus
+from client.connection.retry import ConnectionStatus, keep_up
 from client.home import Home, SiteFolder
 from client.memory_guard import guard_process
 from client.plans import notice, sync
@@ -90,20 +89,11 @@ class ResidentProcess:
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
         works = (self._exchange_documents, self._read_images, self._send_notices)
-        threads = [threading.Thread(target=self._keep_up, args=(work,), daemon=True) for work in works]
+        threads = [threading.Thread(target=keep_up, args=(work, self.stop), daemon=True) for work in works]
         for thread in threads:
             thread.start()
         serve(endpoint, app.hospital_app(home), {}, home.folder / "journal", self._note_status, self.stop)
         threads[0].join(timeout=3.0)  # it says goodbye
-
-    def _keep_up(self, work: Callable[[], None]) -> None:
-        """Whatever the coordinator or a plan brings, no thread of the site is gone until somebody starts it again."""
-        while not self.stop.is_set():
-            try:
-                work()
-            except Exception:
-                log.exception("a defect of this release; going on in %.0f s", LONGEST_PAUSE_S)
-                self.stop.wait(LONGEST_PAUSE_S)
 
     def _note_status(self, status: ConnectionStatus) -> None:
         self._status = status

@@ -34,6 +34,17 @@ class ConnectionStatus:
     """Of that error, as docs/errors.md has it; fit to be told to the coordinator, which its text is not."""
 
 
+def keep_up(work: Callable[[], None], stop: threading.Event) -> None:
+    """Work until it is done or stopped: whatever the coordinator or a plan brings, no thread of a site ends by it."""
+    while not stop.is_set():
+        try:
+            work()
+            return
+        except Exception:
+            log.exception("a defect of this release; going on in %.0f s", LONGEST_PAUSE_S)
+            stop.wait(LONGEST_PAUSE_S)
+
+
 class StoppedError(Exception):
     """The process is to end."""
 

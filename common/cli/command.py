@@ -71,6 +71,17 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(prog, formatter_class=_Help, **options)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; where words follow one another without an end (PLAN key=value …), options may stand among them.
+
+        Args:
+            args, namespace: as argparse has them.
+        """
+        endless = [action.nargs for action in self._get_positional_actions()]
+        if argparse.ZERO_OR_MORE in endless and argparse.PARSER not in endless:
+            return self.parse_intermixed_args(args, namespace)
+        return super().parse_args(args, namespace)
+
 
 def dispatch(
     prog: str, about: str | None, commands: Mapping[str, Command], arguments: Sequence[str] | None = None

@@ -15,7 +15,7 @@ import yaml
 from client import __main__ as hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
-from common.cli.command import CommandTable
+from common.cli.command import CommandTable, parse
 from common.storage.files import write_json
 from server import __main__ as coordinator
 from server.consortium.home import Home
@@ -92,6 +92,14 @@ def test_what_is_no_command_ends_in_usage(who: str, arguments: list[str], capsys
 
 
 # --- joining, from the first command to new keys --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_an_option_stands_anywhere_among_the_words(at: int) -> None:
+    words = ["chest.yaml", "federation.rounds=2", "seeds=[1]"]
+    line = ["run", *words[:at], "--no-follow", *words[at:]]
+    _, options = parse("python -m server", None, COMMANDS["server"], line)
+    assert (options.config, options.overrides, options.no_follow) == (words[0], words[1:], True)
 
 
 def test_a_consortium_is_made_joined_left_and_joined_again_by_typing(tmp_path: Path) -> None:
