@@ -95,17 +95,17 @@ def join(home: Home, welcome: Welcome) -> None:
         IdentityError: if it is for another site, or other keys, or of another consortium than was joined before.
     """
     identity_key = home.identity.public_key().public_bytes_raw()
-    if welcome.site != home.site or welcome.identity != identity_key:
-        raise IdentityError(
-            "other-site",
-            f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
-            "Ask the coordinator for the one that answers this site's latest request.",
-        )
     if home.has_joined and (welcome.pins.federation, welcome.pins.roots) != (home.pins.federation, home.pins.roots):
         raise IdentityError(
             "other-consortium",
             f"a welcome of {welcome.pins.federation} under other roots than this site pinned when it joined "
             f"{home.pins.federation}. For another consortium, make another site's folder: client init NAME --home DIR.",
+        )
+    if welcome.site != home.site or welcome.identity != identity_key:
+        raise IdentityError(
+            "other-site",
+            f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
+            "Ask the coordinator for the one that answers this site's latest request.",
         )
     if not home.has_joined:
         write_pins(home.folder / "pins.json", welcome.pins)

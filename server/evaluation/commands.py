@@ -3,8 +3,10 @@
 import argparse
 from functools import partial
 
+from pydantic import ValidationError
+
 from common.cli.command import Command, confirm_fingerprint
-from common.config import PlanTerms
+from common.config import PlanTerms, first_fault
 from common.errors import ConfigError
 from common.package import ModelPackage
 from common.plans.plan import RunPlan
@@ -80,8 +82,8 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         )  # fmt: skip
         first_training = first.model.training
         training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
-    except ValueError as error:
-        raise ConfigError(f"--name, --dataset or --days: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"--name, --dataset or --days: {first_fault(error)}.") from None
     return RunPlan.from_terms(terms, training, models, home.roster, ())
 
 

@@ -177,6 +177,8 @@ def test_a_site_that_has_joined_believes_no_other_roots(tmp_path: Path) -> None:
     membership.admit(stranger.home, request, stranger.roots, new_keys=True)
     with pytest.raises(IdentityError, match="other roots than this site pinned"):
         enrol.join(site, Welcome.read(stranger.home.welcome("Lisbon").read_bytes()))
+    with pytest.raises(IdentityError, match="make another site's folder"):  # of whomever it is for
+        enrol.join(site, Welcome.read(stranger.home.welcome("Nairobi").read_bytes()))
     assert site.pins == consortium.home.pins
 
 
