@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -313,7 +314,10 @@ def test_flowers_simulation_engine_gives_the_same_bits(text: str, tmp_path: Path
     config = load(tmp_path, text)
     *_, expected = rounds(config, in_memory(config))
     command = [sys.executable, "simulate.py", str(tmp_path / "config.yaml"), "--engine", "flower"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, encoding="utf-8")
+    own = {**os.environ, "RAY_ADDRESS": "local"}  # whatever cluster somebody has begun on this machine
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, encoding="utf-8", env=own
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert same_bits(under("weights", tensorfile.load(tmp_path / "out" / "model.safetensors")[0]), expected.best)
