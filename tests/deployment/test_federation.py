@@ -57,7 +57,7 @@ def draw(folder: Path) -> None:
     with (folder / "images" / "list.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "site", "patient"])
-        for number in range(120):
+        for number in range(240):
             picture = rng.integers(0, 80, (16, 16))
             picture[4:8, 4:8] += 90 * (number % 2)
             name = f"{NAMED}{number:03}"

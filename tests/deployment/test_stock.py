@@ -49,7 +49,8 @@ def test_a_stock_supernode_takes_part_in_a_round_beside_our_sites(tmp_path: Path
         run = consortium.submit()
         consortium.start("server", LISBON, NAIROBI)
         consortium.ready()
-        consortium.client(OSAKA, "plans")  # all else of ours that runs there: it approves by its own rules
+        consortium.client(OSAKA, "plans")
+        consortium.client(OSAKA, "approve", run)  # no process of ours runs there that would, by its rules
         with stock(consortium, tmp_path / OSAKA):
             (first, *_) = until(lambda: consortium.rounds(run), 400)
         assert (first["void"], tuple(first["sites"])) == (False, SITES), consortium.logs()
