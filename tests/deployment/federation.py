@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -123,7 +124,7 @@ class Federation:
     def submit(self, *overrides: str) -> str:
         """Submit a plan, approve it everywhere; the run's name."""
         said = self.server("run", str(self.config), *overrides, "--no-follow")
-        name = next(line.split()[1].rstrip(":") for line in said.splitlines() if line.startswith("Run "))
+        name = run_in(said)
         for site in self.sites:
             self.approve(site, name)
         return name
@@ -163,6 +164,12 @@ class Federation:
             f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace", encoding="utf-8").splitlines()[-25:])
             for path in sorted([*self.folder.glob("*.out"), *(self.home / "live" / "log").glob("*.log")])
         )
+
+
+def run_in(said: str) -> str:
+    """The name of the run that `server run` has begun; above it may stand what goes with it."""
+    (name,) = re.findall(r"^Run (\S+): ", said, re.MULTILINE)
+    return str(name)
 
 
 def _fingerprint(said: str) -> str:

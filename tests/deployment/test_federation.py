@@ -23,7 +23,7 @@ from PIL import Image
 
 from server.__main__ import main as server
 from server.processes.process_table import left_running
-from tests.deployment.federation import ROOT, SITES, Federation, free_port
+from tests.deployment.federation import ROOT, SITES, Federation, free_port, run_in
 from tests.deployment.whole import InOneProcess, simulated, until
 
 pytestmark = pytest.mark.slow
@@ -117,7 +117,7 @@ class Lived(InOneProcess, Federation):
 
     def asked(self, *overrides: str) -> str:
         """Submit a plan; the run's name."""
-        return self.server("run", str(self.config), *overrides, "--no-follow").split()[1].rstrip(":")
+        return run_in(self.server("run", str(self.config), *overrides, "--no-follow"))
 
     def joined(self, site: str, *new_keys: str) -> None:
         """From a request to a pinned welcome."""
