@@ -43,7 +43,7 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
     """Run `drive` with a transport to the sites that Flower simulates in Ray's worker processes.
 
     Raises:
-        ConfigError: if Ray is not installed.
+        ConfigError: if Ray is not installed, or no node of its cluster has cores enough for a site.
         Exception: whatever `drive` raises.
     """
     if importlib.util.find_spec("ray") is None:
@@ -76,8 +76,17 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
         "init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False},
         "client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0},
     }
-    with _interrupt_sets(stop):
-        run_simulation(server, client, engine.sites, backend_config=resources)
+    try:
+        with _interrupt_sets(stop):
+            run_simulation(server, client, engine.sites, backend_config=resources)
+    except RuntimeError as error:
+        if "ActorPool is empty" not in str(error.__cause__ and error.__cause__.__cause__):
+            raise
+        raise ConfigError(
+            f"--engine flower: a site of this model takes {engine.cores_per_site} cores, as many as this machine has, "
+            "and no node of the Ray cluster has so many. Start its nodes with --num-cpus "
+            f"{engine.cores_per_site} or more."
+        ) from None
     if fault:
         raise fault[0]
     return outcome[0]
