@@ -175,7 +175,7 @@ def test_the_documented_rehearsal_reaches_the_bits_of_the_simulation(lived: Live
     assert len({weights for _, weights in found}) == 1
 
 
-def test_a_second_run_without_a_member_that_refuses_reaches_the_bits_of_the_simulation(lived: Lived) -> None:
+def test_a_second_run_without_a_member_that_refuses_reaches_a_model_on_what_the_first_has_summed(lived: Lived) -> None:
     lived.client("site-4", "init", "site-4", "--rehearse", str(lived.config))
     lived.joined("site-4")
     run = lived.asked(*SVM)
@@ -185,7 +185,8 @@ def test_a_second_run_without_a_member_that_refuses_reaches_the_bits_of_the_simu
         lived.approve(site, run)
     assert lived.wait(run, 400) == "finished"
     assert lived.result(run)["sites"] == list(SITES)
-    assert lived.result(run)["weights_sha256"] == simulated(lived.config, *SVM)
+    # Mean and variance are carried from the run before: no simulation asks as this run does.
+    assert lived.result(run)["validation"]["auc"] > 0.9
     status = lived.seen("status")
     assert all(re.search(rf"{site} +yes, \d+ (s|min)", status) for site in SITES)
     assert re.search(r"site-4 +yes, \d+ (s|min)", status)  # just now, to refuse
@@ -206,15 +207,15 @@ def test_a_run_whose_images_are_nowhere_waits_says_so_and_is_stopped(lived: Live
     settings = lived.folder / "site-1" / "site.yaml"
     content = settings.read_text(encoding="utf-8")
     try:
-        settings.write_text(content.replace("list.csv", "gone.csv"), encoding="utf-8")
         run = lived.asked("name=nowhere", COHORT, *SVM[1:])
-        for site in SITES:
+        lived.approve("site-1", run)
+        settings.write_text(content.replace("list.csv", "gone.csv"), encoding="utf-8")
+        for site in SITES[1:]:
             lived.approve(site, run)
-        waiting = re.compile(rf"Run {run}: 0 of 6 rounds done\. Waiting for site-1")
-        shown = until(lambda: waiting.search(said := lived.seen("status")) and f"part in {run} " in said and said)
+        why = "error CONFIG there: the site's settings cannot be used; the site corrects `site.yaml`"
+        waits = f"Run {run}: 0 of 6 rounds done. Waiting for site-1 ({why};"
+        shown = until(lambda: waits in (said := lived.seen("status")) and f"part in {run} " in said and said)
         assert re.search(rf"site-1 +yes, .* cannot take part in {run} .* CONFIG", shown), shown
-        why = "error CONFIG there, the site's settings cannot be used: docs/errors.md"
-        assert f"Run {run}: 0 of 6 rounds done. Waiting for site-1 ({why})." in shown
         lived.server("stop", run)
         assert lived.wait(run, 30) == "stopped"
         assert lived.rounds(run) == []
