@@ -28,9 +28,8 @@ class Mixed(Willing, InOneProcess, Federation):
     def start(self, *names: str) -> None:
         for name in names or ("server", *self.sites):
             self.variables[name] = {"PYTHONPATH": str(self.trees[name])}
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(federation, "ROOT", self.trees[name])
-                super().start(name)
+            self.place = self.trees[name]  # `-m` looks there first
+            super().start(name)
 
     def move(self, name: str, tree: Path) -> None:
         """End a process in order, and start that of another release on the same folder."""
