@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.access import door_messages
 from client.custody import lifecycle
 from client.custody.encrypted_dataset import INDEX, NEXT_INDEX
 from client.custody.key_ring import Custody
@@ -27,9 +28,10 @@ EXCLUDED = {
     "cache",
     "drills",
     "resident.json",
+    door_messages.NAME,
 }
 """At the top of the folder: the keys that answers are given under, the one-shot state, the mail on its way, what
-`rekey` put aside; data sets come by themselves, decoded images are made again."""
+`rekey` put aside, the socket of a process that runs; data sets come by themselves, decoded images are made again."""
 OF_A_RUN = {"plan.json", "decision.json"}
 """Of `plans/DIGEST`; all else there is a run's state."""
 NOTES = "custody/backups"

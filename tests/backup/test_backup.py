@@ -8,9 +8,12 @@ import stat
 import numpy as np
 import pytest
 
+from client.access import door_messages
+from client.access.doorkeeper import Doorkeeper
 from client.backup import drill, known_backups, restore, snapshot, unlock, verify
 from client.custody import lifecycle
 from client.custody.key_ring import Custody
+from client.home import SiteFolder
 from client.plans import judge
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
@@ -54,6 +57,15 @@ def test_every_snapshot_gives_exactly_the_bytes_of_its_time(place):
         home.log.verify()
         assert [entry for entry in home.log.lines() if b'"restore"' in entry]
     assert place.problems() == []
+
+
+def test_a_site_whose_process_runs_is_backed_up_without_the_socket_of_its_door(place):
+    with Doorkeeper(SiteFolder(place.home.folder)).open():
+        assert stat.S_ISSOCK((place.home.folder / door_messages.NAME).stat().st_mode)
+        assert place.backup().number == 1
+    told, home = place.restored("new")
+    assert told.problems == []
+    assert not (home.folder / door_messages.NAME).exists()
 
 
 def test_what_did_not_change_is_not_written_again_and_a_pack_costs_its_growth(place, monkeypatch):
